@@ -1,0 +1,141 @@
+"""What the pipeline needs of the outside world; adapters fit by shape and import none of each other.
+
+Obligations are stated at each method. One contract suite (``tests/contract``) holds the in-memory and the real
+adapters to them.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, Protocol
+
+from enricher.model import Offer, Outgoing, Record, TopicPartition
+
+
+class Position(NamedTuple):
+    """An offset (the next to read) with the commit's metadata."""
+
+    offset: int
+    metadata: str = ""
+
+
+class Listener(Protocol):
+    """The pipeline as the source sees it. Every call comes on the event loop, in the order in which things happened."""
+
+    def assigned(self, partitions: Mapping[TopicPartition, Position]) -> None:
+        """These partitions are ours from now on, each read from the position given (committed, or by reset policy)."""
+        ...
+
+    def records(self, batch: Collection[Record]) -> None:
+        """Records of assigned partitions, in order within each. Must not block."""
+        ...
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Position]:
+        """These partitions are about to go. Returns what is to be committed for them before they do.
+
+        The source waits for the answer (bounded by its own deadline) and commits it.
+        """
+        ...
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions are gone already: nothing may be committed for them."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """The source cannot go on. The pipeline ends with this error."""
+        ...
+
+
+class Source(Protocol):
+    """Reads records and commits offsets. Methods are called on the event loop and never block it."""
+
+    async def start(self, listener: Listener) -> None:
+        """Subscribe and begin to deliver to the listener."""
+        ...
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver no more of these until resumed. What was already fetched may still arrive."""
+        ...
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver again. Pauses and resumes take effect in the order of the calls; partitions not ours are ignored."""
+        ...
+
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Commit, and return when the broker has answered.
+
+        Partitions that are no longer assigned are left out.
+
+        Raises:
+            CommitFailed: the broker refused or did not answer; calling again later is right.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Leave the group and release everything; nothing is delivered afterwards. May be called twice."""
+        ...
+
+
+class CommitFailed(Exception):  # noqa: N818  says what happened, as Kafka's CommitFailedException
+    """Offsets were not committed; they may be committed again later."""
+
+
+class ProduceFailed(Exception):  # noqa: N818  likewise
+    """A record was not written and will not be.
+
+    Attributes:
+        too_large: the record is larger than the client or the broker takes; another record may do.
+    """
+
+    def __init__(self, message: str, *, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.too_large = too_large
+
+
+Delivered = Callable[[ProduceFailed | None], None]
+"""Called once, on the event loop, when the broker has acknowledged (None) or finally refused a record."""
+
+
+class Sink(Protocol):
+    """Writes records at least once, in the order of the calls for each key."""
+
+    async def start(self) -> None:
+        """Connect."""
+        ...
+
+    def produce(self, record: Outgoing, delivered: Delivered) -> bool:
+        """Hand over one record without waiting. False: the queue is full, nothing was taken; ask ``writable``."""
+        ...
+
+    async def writable(self) -> None:
+        """Return when ``produce`` is worth another try."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything that was produced is acknowledged or refused. Bound it with ``asyncio.timeout``."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything. Records not acknowledged are dropped. May be called twice."""
+        ...
+
+
+class Answer(NamedTuple):
+    """What the service said of one customer, and the wall-clock time (ms) at which it had said it."""
+
+    offers: tuple[Offer, ...]
+    looked_up_at: int
+
+
+class HistoryClient(Protocol):
+    """The CustomerOfferHistory service: one call is one attempt."""
+
+    async def fetch(self, customer_id: str) -> Answer:
+        """One request, one answer.
+
+        Raises:
+            LookupFailure: with the kind of what went wrong; nothing else is raised but cancellation.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
