@@ -21,6 +21,13 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
+class Position(NamedTuple):
+    """Where a group stands in a partition: the next offset to read, and the commit's metadata."""
+
+    offset: int
+    metadata: str = ""
+
+
 class Stage(StrEnum):
     """Where in the worker something happened."""
 

@@ -7,14 +7,7 @@ adapters to them.
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
-from enricher.model import Offer, Outgoing, Record, TopicPartition
-
-
-class Position(NamedTuple):
-    """An offset (the next to read) with the commit's metadata."""
-
-    offset: int
-    metadata: str = ""
+from enricher.model import Offer, Outgoing, Position, Record, TopicPartition
 
 
 class Listener(Protocol):

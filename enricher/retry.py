@@ -1,0 +1,151 @@
+"""What becomes of a look-up that failed: again later, a dead letter, or waiting for the service.
+
+Three classes of failure decide (``classify``):
+
+- *event*: the service calls the request bad. The event's fault: never retried.
+- *contract*: the answer breaks the contract. Tried once more, then the event's fault.
+- *outage*: everything else (connection, timeout, 5xx, 429, a wrong URL, missing rights). Says nothing of the event;
+  retried with exponential backoff and full jitter
+  (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+
+Invariants: every failure of every kind has a class; a delay is never longer than ``max(backoff maximum, Retry-After)``
+and Retry-After never counts for more than ``MAX_RETRY_AFTER``; while the breaker is open one probe goes out at a time,
+one per ``PROBE_INTERVAL`` at the most. Pure: ``now`` (seconds) and the jitter (0 to 1) are arguments.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from enricher.model import FailureKind, LookupFailure
+
+MAX_RETRY_AFTER = 60.0
+CONTRACT_ATTEMPTS = 2
+
+
+class FailureClass(StrEnum):
+    """Whose fault a failure is, as far as one can tell."""
+
+    EVENT = "event"
+    CONTRACT = "contract"
+    OUTAGE = "outage"
+
+
+class OnUnavailable(StrEnum):
+    """What to do when the service does not answer (setting ``failures.on_unavailable``)."""
+
+    WAIT = "wait"
+    DEAD_LETTER = "dead-letter"
+
+
+_CLASSES = {
+    FailureKind.BAD_REQUEST: FailureClass.EVENT,
+    FailureKind.REQUEST_TOO_LARGE: FailureClass.EVENT,
+    FailureKind.RESPONSE_TOO_LARGE: FailureClass.CONTRACT,
+    FailureKind.NOT_JSON: FailureClass.CONTRACT,
+    FailureKind.INVALID_JSON: FailureClass.CONTRACT,
+    FailureKind.CONTRACT_VIOLATION: FailureClass.CONTRACT,
+}
+
+
+def classify(kind: FailureKind) -> FailureClass:
+    """The class of a failure."""
+    return _CLASSES.get(kind, FailureClass.OUTAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed look-up is tried again.
+
+    Args:
+        initial: upper bound of the first delay, seconds.
+        maximum: upper bound of every delay, seconds.
+        deadline: seconds from an event's first attempt after which it is given up, unless the service is down and
+            ``on_unavailable`` says to wait.
+        on_unavailable: what to do past the deadline while the service does not answer.
+    """
+
+    initial: float = 0.1
+    maximum: float = 5.0
+    deadline: float = 30.0
+    on_unavailable: OnUnavailable = OnUnavailable.WAIT
+
+    def retry_at(
+        self, failure: LookupFailure, *, attempts: int, started: float, now: float, jitter: float, available: bool
+    ) -> float | None:
+        """When to try again, or None to give the event up.
+
+        Args:
+            failure: how the last attempt failed.
+            attempts: how many there were, the last one included.
+            started: when the first one began.
+            now: the current time.
+            jitter: a random number from 0 to 1.
+            available: whether the service answers others.
+        """
+        failed = classify(failure.kind)
+        if failed is FailureClass.EVENT or (failed is FailureClass.CONTRACT and attempts >= CONTRACT_ATTEMPTS):
+            return None
+        ceiling = min(self.maximum, self.initial * 2.0 ** min(attempts - 1, 60))
+        due = now + max(jitter * ceiling, min(failure.retry_after or 0.0, MAX_RETRY_AFTER))
+        if due <= started + self.deadline:
+            return due
+        waits = self.on_unavailable is OnUnavailable.WAIT and failed is FailureClass.OUTAGE
+        # An event that fails while others succeed is not waiting for the service: it would wait for ever.
+        return due if waits and not available else None
+
+
+class Breaker:
+    """A circuit breaker over all look-ups (https://martinfowler.com/bliki/CircuitBreaker.html).
+
+    Closed, it lets everything pass. After ``THRESHOLD`` outages without a success between them it opens: nothing
+    passes but one probe per ``PROBE_INTERVAL``, and the first success closes it.
+    """
+
+    THRESHOLD = 16
+    PROBE_INTERVAL = 1.0
+    HEALTHY = 0.5
+    WEIGHT = 1 / 32
+
+    __slots__ = ("_failures", "_next_probe", "_probing", "_success_rate", "open")
+
+    def __init__(self) -> None:
+        self.open = False
+        self._failures = 0
+        self._success_rate = 1.0
+        self._next_probe = 0.0
+        self._probing = False
+
+    @property
+    def available(self) -> bool:
+        """Whether the service answers: most of the last few dozen look-ups were no outages."""
+        return not self.open and self._success_rate >= self.HEALTHY
+
+    def allows(self, now: float) -> bool:
+        """Whether a look-up may start now."""
+        return not self.open or (not self._probing and now >= self._next_probe)
+
+    @property
+    def next_probe(self) -> float | None:
+        """When the next probe may go out, None where that does not depend on time."""
+        return self._next_probe if self.open and not self._probing else None
+
+    def started(self, now: float) -> None:
+        """A look-up starts; while open it is the probe."""
+        if self.open:
+            self._probing = True
+            self._next_probe = now + self.PROBE_INTERVAL
+
+    def succeeded(self) -> None:
+        """The service answered (a bad request is an answer)."""
+        self._failures = 0
+        self._success_rate += (1.0 - self._success_rate) * self.WEIGHT
+        self.open = self._probing = False
+
+    def failed(self, now: float) -> None:
+        """A look-up met an outage."""
+        self._failures += 1
+        self._success_rate -= self._success_rate * self.WEIGHT
+        self._probing = False
+        if not self.open and self._failures >= self.THRESHOLD:
+            self.open = True
+            self._next_probe = now + self.PROBE_INTERVAL
