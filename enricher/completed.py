@@ -46,7 +46,7 @@ def encode_completed(base: int, ranges: Sequence[Range]) -> str:
 
 
 def decode_completed(base: int, metadata: str) -> list[Range] | None:
-    """The resolved ranges beyond ``base``; None for metadata that is not ours (another program's, a newer version's)."""
+    """The resolved ranges beyond ``base``; None for metadata that is not ours (another program's, a newer form)."""
     if not metadata:
         return []
     kind, text = metadata[len(PREFIX) : len(PREFIX) + 1], metadata[len(PREFIX) + 1 :]
