@@ -1,0 +1,333 @@
+"""Reads records from Kafka: the one thread that owns the Consumer.
+
+librdkafka serialises the calls on a consumer, so that a commit from another thread waits until ``consume()`` returns
+and can starve. Here every call is made by one thread; the event loop sends it commands and gets batches back.
+
+Invariants:
+
+- The listener hears everything on the event loop, in the order in which it happened: a batch is delivered before the
+  revocation that follows it.
+- A partition is read from the committed offset with the commit's metadata, looked up at each assignment, never from a
+  position that the client remembered. An offset outside the log follows ``auto.offset.reset``; its metadata is void.
+- Nothing is committed for a partition that is not assigned.
+- The thread never waits for the event loop without a bound, and polls at least every ``POLL`` seconds otherwise.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+)
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from enricher.model import Position, Record, TopicPartition
+from enricher.protocols import CommitFailed, Listener
+
+log = structlog.get_logger(__name__)
+
+POLL = 0.1
+BATCH = 500
+BATCHES_AHEAD = 2  # what the thread may be ahead of the loop
+REQUEST_TIMEOUT = 10.0
+START_TIMEOUT = 60.0
+
+DEFAULTS: dict[str, str | int | float | bool] = {
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.wait.max.ms": 100,
+    "client.id": "enricher",
+}
+FIXED: dict[str, str | int | float | bool] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": False,
+}
+
+
+class SourceFailed(Exception):  # noqa: N818  says what happened
+    """The consumer met an error that it cannot recover from."""
+
+
+class KafkaSource:
+    """A consumer group's member, as ``enricher.protocols.Source`` wants it.
+
+    Args:
+        properties: librdkafka's; ``bootstrap.servers`` and ``group.id`` are needed, ``DEFAULTS`` may be overridden.
+        topics: to subscribe to.
+        revoke_deadline: seconds that the pipeline gets to say what is to be committed before partitions go.
+    """
+
+    def __init__(
+        self, properties: Mapping[str, Any], topics: Collection[str], *, revoke_deadline: float = 10.0
+    ) -> None:
+        defaults = dict(DEFAULTS)
+        if properties.get("group.protocol") == "consumer":
+            del defaults["partition.assignment.strategy"]  # the broker assigns (KIP-848), and librdkafka refuses it
+        self._properties = {**defaults, **properties, **FIXED}
+        self._incremental = (
+            "cooperative" in str(self._properties.get("partition.assignment.strategy", ""))
+            or self._properties.get("group.protocol") == "consumer"
+        )
+        self._topics = list(topics)
+        self._revoke_deadline = revoke_deadline
+        self._commands: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
+        self._ahead = threading.Semaphore(BATCHES_AHEAD)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._assigned: set[TopicPartition] = set()  # the thread's own
+        self._committing: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._listener: Listener
+        self._loop: asyncio.AbstractEventLoop
+
+    # ---- on the event loop -------------------------------------------------------------------------------------
+
+    async def start(self, listener: Listener) -> None:
+        """Subscribe and begin to deliver; see ``enricher.protocols.Source``."""
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._closed = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
+        self._thread.start()
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver no more of these until resumed; see ``enricher.protocols.Source``."""
+        self._send(lambda consumer: consumer.pause(self._current(partitions)))
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver again; see ``enricher.protocols.Source``."""
+        self._send(lambda consumer: consumer.resume(self._current(partitions)))
+
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Commit and wait for the broker's answer; see ``enricher.protocols.Source``. One at a time."""
+        if self._stopping.is_set():
+            raise CommitFailed("the consumer is closed")
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._committing = done
+
+        def commit(consumer: Consumer) -> None:
+            mine = {partition: at for partition, at in positions.items() if partition in self._assigned}
+            if not mine:
+                self._answer_commit(None)
+                return
+            consumer.commit(offsets=_kafka_positions(mine), asynchronous=True)
+
+        self._send(commit)
+        await done
+
+    async def close(self) -> None:
+        """Leave the group; see ``enricher.protocols.Source``."""
+        self._stopping.set()
+        if self._closed is not None:
+            await asyncio.shield(self._closed)
+
+    def _send(self, command: Callable[[Consumer], None]) -> None:
+        self._commands.put(command)
+
+    # ---- on the thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            consumer = Consumer(
+                {**self._properties, "on_commit": self._on_commit, "error_cb": self._on_error}, logger=None
+            )
+            try:
+                consumer.subscribe(
+                    self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                )
+                while not self._stopping.is_set():
+                    self._obey(consumer)
+                    self._read(consumer)
+                self._obey(consumer)
+            finally:
+                consumer.close()  # commits nothing by itself; revokes through _on_revoke, then leaves the group
+        except Exception as error:  # noqa: BLE001  whatever it was, the pipeline has to hear of it
+            self._post(self._listener.failed, error)
+        finally:
+            self._stopping.set()
+            self._answer_commit(CommitFailed("the consumer was closed before the broker answered"))
+            self._post(self._set_closed)
+
+    def _obey(self, consumer: Consumer) -> None:
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                command(consumer)
+            except KafkaException as error:
+                # A commit that cannot even be sent; a pause of what went in the meantime is no error (_current).
+                self._answer_commit(CommitFailed(_explain(error.args[0])))
+
+    def _read(self, consumer: Consumer) -> None:
+        message = consumer.poll(POLL)
+        if message is None:
+            return
+        messages = [message, *consumer.consume(BATCH - 1, 0)]
+        batch = [record for message in messages if (record := self._record(message)) is not None]
+        if not batch:
+            return
+        while not self._ahead.acquire(timeout=POLL):
+            if self._stopping.is_set():
+                return
+            self._obey(consumer)  # the loop is behind; heartbeats go on in librdkafka's own thread
+        self._post(self._deliver, batch)
+
+    def _deliver(self, batch: list[Record]) -> None:
+        self._ahead.release()
+        self._listener.records(batch)
+
+    def _record(self, message: Message) -> Record | None:
+        error = message.error()
+        if error is not None:
+            self._on_error(error)
+            return None
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or partition is None or offset is None or (topic, partition) not in self._assigned:
+            return None
+        kind, timestamp = message.timestamp()
+        return Record(
+            topic, partition, offset, timestamp if kind else -1,
+            message.key(),
+            message.value(),
+            message.headers() or [],  # type: ignore[arg-type]  # the binding's list, never another sequence
+        )  # fmt: skip
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise SourceFailed(_explain(error))
+        # Everything else is temporary for librdkafka, which goes on by itself (brokers down, a topic not there yet).
+        log.warning("kafka_consumer_error", code=error.name(), error=error.str())
+
+    def _on_assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        starts = self._starts(consumer, partitions)
+        kafka_partitions = _kafka_positions(starts)
+        if self._incremental:
+            consumer.incremental_assign(kafka_partitions)
+        else:
+            consumer.assign(kafka_partitions)
+        self._assigned.update(starts)
+        if kafka_partitions:
+            consumer.resume(kafka_partitions)  # librdkafka keeps a pause across a rebalance
+        self._post(self._listener.assigned, starts)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        mine = [TopicPartition(p.topic, p.partition) for p in partitions]
+        answer = asyncio.run_coroutine_threadsafe(_as_coroutine(self._listener, mine), self._loop)
+        try:
+            positions = answer.result(self._revoke_deadline)
+        except TimeoutError:
+            answer.cancel()
+            self._post(self._listener.lost, mine)
+            log.warning("revoke_timed_out", partitions=len(mine), seconds=self._revoke_deadline)
+            positions = {}
+        if positions:
+            try:
+                consumer.commit(offsets=_kafka_positions(positions), asynchronous=False)
+            except KafkaException as error:
+                # Work is repeated where the partitions go; nothing is lost.
+                log.warning("commit_on_revoke_failed", error=_explain(error.args[0]))
+        self._unassign(consumer, partitions, mine)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        mine = [TopicPartition(p.topic, p.partition) for p in partitions]
+        self._post(self._listener.lost, mine)
+        self._unassign(consumer, partitions, mine)
+
+    def _unassign(self, consumer: Consumer, partitions: list[KafkaPartition], mine: Collection[TopicPartition]) -> None:
+        self._assigned.difference_update(mine)
+        if self._incremental:
+            consumer.incremental_unassign(partitions)
+        else:
+            consumer.unassign()
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[KafkaPartition]) -> None:
+        errors = [p.error for p in partitions if p.error is not None]
+        if error is not None:
+            errors.insert(0, error)
+        self._answer_commit(CommitFailed(_explain(errors[0])) if errors else None)
+
+    def _starts(self, consumer: Consumer, partitions: Collection[KafkaPartition]) -> dict[TopicPartition, Position]:
+        """Where each partition is to be read from; asks again for a while, as brokers come and go."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                offsets = consumer.committed(list(partitions), timeout=REQUEST_TIMEOUT) if partitions else []
+                return {TopicPartition(at.topic, at.partition): self._start_of(consumer, at) for at in offsets}
+            except KafkaException as error:
+                if self._stopping.is_set() or time.monotonic() > deadline:
+                    raise
+                log.warning("committed_offsets_not_read", error=_explain(error.args[0]))
+
+    def _start_of(self, consumer: Consumer, committed: KafkaPartition) -> Position:
+        if committed.error is not None:
+            raise KafkaException(committed.error)
+        low, high = consumer.get_watermark_offsets(committed, timeout=REQUEST_TIMEOUT)
+        if low <= committed.offset <= high:
+            return Position(committed.offset, committed.metadata or "")
+        reset = str(self._properties["auto.offset.reset"])
+        where = f"{committed.topic}[{committed.partition}]"
+        if reset in ("error", "none"):
+            raise SourceFailed(
+                f"{where} has no committed offset inside its log ({low} to {high}), and auto.offset.reset is {reset}"
+            )
+        start = Position(high if reset in ("latest", "largest", "end") else low)
+        if committed.offset != OFFSET_INVALID:
+            log.warning("committed_offset_out_of_range", partition=where, committed=committed.offset,
+                        low=low, high=high, reading_from=start.offset)  # fmt: skip
+        return start
+
+    def _current(self, partitions: Collection[TopicPartition]) -> list[KafkaPartition]:
+        return [KafkaPartition(*partition) for partition in partitions if partition in self._assigned]
+
+    # ---- from the thread to the event loop ---------------------------------------------------------------------
+
+    def _post(self, call: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            if not self._stopping.is_set():  # the loop is gone, and so is everybody who could care
+                raise
+
+    def _answer_commit(self, error: CommitFailed | None) -> None:
+        self._post(self._set_committed, error)
+
+    def _set_committed(self, error: CommitFailed | None) -> None:
+        done, self._committing = self._committing, None
+        if done is None or done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def _set_closed(self) -> None:
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+
+async def _as_coroutine(listener: Listener, partitions: list[TopicPartition]) -> Mapping[TopicPartition, Position]:
+    return await listener.revoked(partitions)
+
+
+def _kafka_positions(positions: Mapping[TopicPartition, Position]) -> list[KafkaPartition]:
+    return [
+        KafkaPartition(partition.topic, partition.partition, at.offset, metadata=at.metadata or None)
+        for partition, at in positions.items()
+    ]
+
+
+def _explain(error: KafkaError) -> str:
+    return f"{error.name()}: {error.str()}"
