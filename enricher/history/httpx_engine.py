@@ -1,0 +1,121 @@
+"""The engine over httpx: for its transports, proxies and TLS as people know them, and for tests without a socket.
+
+It calls httpx's transport and not its client. What an engine must not do is what the client adds (redirects, cookies,
+credentials and proxies from the environment, inflating, a log line with the URL), and it costs as much as the rest.
+"""
+
+import asyncio
+from typing import Final
+
+import httpx
+
+from enricher.history.engine import (
+    Fields,
+    Reply,
+    Settings,
+    broken,
+    closed,
+    declared_length,
+    foreign_encoding,
+    timed_out,
+    too_large,
+)
+from enricher.model import LookupFailure
+
+_OK: Final = 200
+
+
+class HttpxEngine:
+    """``Engine`` over an ``httpx.AsyncBaseTransport``."""
+
+    def __init__(self, settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """Nothing is opened before the first call.
+
+        Args:
+            settings: see there.
+            transport: instead of httpx's own, such as ``httpx.MockTransport``; ``max_connections`` is its affair then.
+        """
+        self._settings = settings
+        self._transport = transport or httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(
+                max_connections=settings.max_connections, max_keepalive_connections=settings.max_connections
+            ),
+            trust_env=False,
+        )
+        self._headers = list(settings.headers)
+        self._scopes: set[asyncio.Timeout] = set()
+        self._closed = False
+        self._idle = asyncio.Event()
+
+    async def send(self, url: str, content: bytes | None, headers: Fields = ()) -> Reply:
+        """See ``Engine``."""
+        self._check_open()
+        failure: LookupFailure
+        try:
+            async with asyncio.timeout(self._settings.timeout) as scope:
+                self._scopes.add(scope)
+                try:
+                    return await self._exchange(url, content, headers)
+                finally:
+                    self._scopes.discard(scope)
+                    if not self._scopes:
+                        self._idle.set()
+        except LookupFailure:
+            raise
+        except TimeoutError:
+            failure = closed() if self._closed else timed_out(self._settings.timeout)
+        except Exception as error:  # noqa: BLE001  whatever a transport raises is a request that did not come through
+            failure = broken(error)
+        raise failure  # outside of the handlers: see the module engine on chaining
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed()
+
+    async def _exchange(self, url: str, content: bytes | None, headers: Fields) -> Reply:
+        request = httpx.Request(
+            "GET" if content is None else "POST", url, content=content, headers=[*self._headers, *headers]
+        )
+        response = await self._transport.handle_async_request(request)
+        try:
+            return await self._reply(response)
+        finally:
+            await response.aclose()
+
+    async def _reply(self, response: httpx.Response) -> Reply:
+        status = response.status_code
+        fields = response.headers
+        limit = self._settings.max_response
+        body = bytearray()
+        length = declared_length(fields.get("content-length"))
+        fits = length is None or length <= limit
+        if fits:
+            async for chunk in response.aiter_raw():
+                if len(body) + len(chunk) > limit:
+                    fits = False
+                    break
+                body += chunk
+        if not fits:
+            if status == _OK:
+                raise too_large(limit)
+            body.clear()
+        return Reply(
+            status,
+            bytes(body),
+            fields.get("content-type"),
+            foreign_encoding(fields.get("content-encoding")),
+            fields.get("retry-after"),
+        )
+
+    async def close(self) -> None:
+        """See ``Engine``."""
+        self._closed = True
+        if self._scopes:
+            self._idle.clear()
+            # Ending the calls by their own timeouts lets each give its connection back to the pool. Closing a pool
+            # under its callers would leave those who wait for a connection to wait on.
+            now = asyncio.get_running_loop().time()
+            for scope in self._scopes:
+                scope.reschedule(now)
+            await self._idle.wait()
+        await self._transport.aclose()
