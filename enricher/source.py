@@ -33,6 +33,8 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from enricher.model import Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Listener
 
+RebalanceCallback = Callable[[Consumer, list[KafkaPartition]], None]
+
 log = structlog.get_logger(__name__)
 
 POLL = 0.1
@@ -86,6 +88,7 @@ class KafkaSource:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._assigned: set[TopicPartition] = set()  # the thread's own
+        self._callback_error: Exception | None = None
         self._committing: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._listener: Listener
@@ -144,7 +147,10 @@ class KafkaSource:
             )
             try:
                 consumer.subscribe(
-                    self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                    self._topics,
+                    on_assign=self._guarded(self._on_assign),
+                    on_revoke=self._guarded(self._on_revoke),
+                    on_lost=self._guarded(self._on_lost),
                 )
                 while not self._stopping.is_set():
                     self._obey(consumer)
@@ -173,6 +179,7 @@ class KafkaSource:
 
     def _read(self, consumer: Consumer) -> None:
         message = consumer.poll(POLL)
+        self._raise_callback_error()
         if message is None:
             return
         messages = [message, *consumer.consume(BATCH - 1, 0)]
@@ -207,9 +214,25 @@ class KafkaSource:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            raise SourceFailed(_explain(error))
+            self._callback_error = SourceFailed(_explain(error))
         # Everything else is temporary for librdkafka, which goes on by itself (brokers down, a topic not there yet).
         log.warning("kafka_consumer_error", code=error.name(), error=error.str())
+
+    def _guarded(self, callback: RebalanceCallback) -> RebalanceCallback:
+        """Keep what a callback raises until ``poll()`` has returned: the binding garbles an exception on its way."""
+
+        def guarded(consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+            try:
+                callback(consumer, partitions)
+            except Exception as error:  # noqa: BLE001  raised again by _raise_callback_error
+                self._callback_error = error
+
+        return guarded
+
+    def _raise_callback_error(self) -> None:
+        error, self._callback_error = self._callback_error, None
+        if error is not None:
+            raise error
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         starts = self._starts(consumer, partitions)
@@ -324,7 +347,7 @@ async def _as_coroutine(listener: Listener, partitions: list[TopicPartition]) ->
 
 def _kafka_positions(positions: Mapping[TopicPartition, Position]) -> list[KafkaPartition]:
     return [
-        KafkaPartition(partition.topic, partition.partition, at.offset, metadata=at.metadata or None)
+        KafkaPartition(partition.topic, partition.partition, at.offset, metadata=at.metadata)
         for partition, at in positions.items()
     ]
 
