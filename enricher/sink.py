@@ -7,6 +7,7 @@ librdkafka's own threads, and its answers are fetched without waiting.
 """
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
@@ -59,7 +60,9 @@ class KafkaSink:
             ProduceFailed: a topic does not exist.
         """
         self._loop = asyncio.get_running_loop()
-        self._producer = Producer({**self._properties, "error_cb": _on_error})
+        self._producer = Producer(
+            {**self._properties, "error_cb": _on_error}, logger=logging.getLogger("librdkafka.producer")
+        )
         missing = set(self._topics)
         tries = 0
         while missing:

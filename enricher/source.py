@@ -14,6 +14,7 @@ Invariants:
 """
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -143,7 +144,8 @@ class KafkaSource:
     def _run(self) -> None:
         try:
             consumer = Consumer(
-                {**self._properties, "on_commit": self._on_commit, "error_cb": self._on_error}, logger=None
+                {**self._properties, "on_commit": self._on_commit, "error_cb": self._on_error},
+                logger=logging.getLogger("librdkafka.consumer"),
             )
             try:
                 consumer.subscribe(
