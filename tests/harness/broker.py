@@ -1,0 +1,173 @@
+"""What a test broker offers, and the settings that both ways of starting one share.
+
+Invariants: a broker keeps its address and its data from `start` over `stop` or `kill` to the next `start`; it
+listens on 127.0.0.1 only; after `close` nothing of it is left.
+"""
+
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Protocol
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+KAFKA_VERSION = "4.1.0"
+
+CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
+
+JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""A short start counts for more than top speed: no second compiler, no parallel collector."""
+
+READY_TIMEOUT = 90.0
+
+
+class BrokerFailed(Exception):  # noqa: N818  says what happened
+    """A broker could not be had, or did not start, stop or answer; the message says what was tried."""
+
+
+class KafkaBroker(Protocol):
+    """A single-node Apache Kafka (KRaft) of its own."""
+
+    description: str
+    """One line for people: which Kafka, how it runs, where."""
+    bootstrap_servers: str
+
+    def start(self) -> None:
+        """Start, and return when it answers. Keeps address and data of an earlier run.
+
+        Raises:
+            BrokerFailed: it did not start or answer in time.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Shut down in order, and return when it is gone."""
+        ...
+
+    def kill(self) -> None:
+        """End it as a crash does (SIGKILL), and return when it is gone."""
+        ...
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing is answered."""
+        ...
+
+    def unpause(self) -> None:
+        """Let a frozen broker go on."""
+        ...
+
+    def close(self) -> None:
+        """End it and remove its data. May be called twice, and in any state."""
+        ...
+
+
+def server_properties(*, listen: str, port: int, controller_port: int, data: str) -> dict[str, str]:
+    """The server's settings, the same for both ways.
+
+    Args:
+        listen: the address to bind (inside the container, where there is one).
+        port: bound and advertised on 127.0.0.1. The same number inside and outside of a container, so that the
+            broker's own calls (transaction markers go through its listener) reach it too.
+        controller_port: of the KRaft controller, inside.
+        data: the folder of the logs.
+    """
+    return {
+        "node.id": "1",
+        "process.roles": "broker,controller",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{listen}:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": data,
+        # One node: every internal topic has one replica, and few partitions start faster.
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "3",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "3",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "1",
+        # Tests must not wait for what protects a cluster.
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "500",
+        "group.consumer.min.session.timeout.ms": "500",
+        "group.consumer.min.heartbeat.interval.ms": "100",
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+        # A topic that nobody made is a mistake of the test or of the worker.
+        "auto.create.topics.enable": "false",
+        "message.max.bytes": str(16 * 1024 * 1024),
+        # Records keep the time of their events, which may be years ago: never delete by age.
+        "log.retention.ms": "-1",
+        "log.cleaner.dedupe.buffer.size": str(4 * 1024 * 1024),
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+    }
+
+
+def free_port() -> int:
+    """A free port of 127.0.0.1 below the range that the system gives to outgoing connections.
+
+    A port of that range could be taken while the broker is stopped, and a client that keeps connecting to it can
+    even meet itself.
+    """
+    lowest = _first_ephemeral_port()
+    for _ in range(200):
+        port = 15_000 + secrets.randbelow(lowest - 15_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BrokerFailed("no free port of 127.0.0.1 was found in 200 tries")
+
+
+def _first_ephemeral_port() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return 32_768  # not Linux: macOS begins at 49152
+    return first if first > 16_000 else 32_768
+
+
+def answers(bootstrap_servers: str, timeout: float = 1.0) -> bool:
+    """Whether a broker answers there and knows itself as a member of its cluster."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    try:
+        return bool(admin.list_topics(timeout=timeout).brokers)
+    except KafkaException:
+        return False
+
+
+def await_ready(broker: KafkaBroker, log: "Log", timeout: float = READY_TIMEOUT) -> None:
+    """Return when ``broker`` answers.
+
+    Raises:
+        BrokerFailed: it ended or did not answer in time; with the end of its log.
+    """
+    deadline = time.monotonic() + timeout
+    while not answers(broker.bootstrap_servers):
+        if not log.alive():
+            raise BrokerFailed(f"{broker.description} ended while it started:\n{log.tail()}")
+        if time.monotonic() > deadline:
+            raise BrokerFailed(f"{broker.description} did not answer within {timeout:g} s:\n{log.tail()}")
+        time.sleep(0.1)
+
+
+class Log(Protocol):
+    """What can be seen of a broker's process from outside."""
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        ...
+
+    def tail(self) -> str:
+        """The last lines that it wrote."""
+        ...
