@@ -1,14 +1,14 @@
 """Drives the worker: records in, look-ups, outputs and dead letters out, offsets committed.
 
 Everything here runs on one event loop. What is decided (which event is next, what may be committed, what is paused,
-whether a look-up is tried again) is decided by the pure core; this file carries it out.
+whether a look-up is tried again) is decided by the pure core; this file and its parts (``lookups``, ``delivery``)
+carry it out.
 
 Invariants:
 
-- A record is resolved exactly when the broker has acknowledged its output or its dead letter.
-- The look-up and the output of one lane's events happen in order: the next one starts when the last one's output was
-  handed to the sink.
+- A record that was taken is held by the buffer until it is resolved or its partition goes.
 - A result that comes after its partition went is dropped: its assignment is no longer current.
+- Any fault, an unexpected one in a callback included, ends ``run`` with that error; nothing hangs quietly.
 - ``run`` leaves no task behind, however it ends.
 """
 
@@ -24,30 +24,30 @@ import structlog
 from enricher import __version__
 from enricher.buffer import Buffer
 from enricher.deadletter import dead_letter
+from enricher.delivery import AtLeastOnce
+from enricher.lookups import Lookups
 from enricher.model import (
     Enriched,
     Enrichment,
     Event,
-    LookupFailure,
     OfferHistory,
     Outgoing,
     Position,
     Record,
     Rejected,
-    Stage,
     Status,
     TopicPartition,
 )
-from enricher.offsets import OffsetTracker
 from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Sink, Source
-from enricher.retry import Breaker, FailureClass, RetryPolicy, classify
-from enricher.scheduler import Order, Scheduler
+from enricher.retry import RetryPolicy
+from enricher.scheduler import Order
 from enricher.stats import Stats
+from enricher.work import Assignment, Work
 
 log = structlog.get_logger(__name__)
 
 COMMIT_RESERVE = 3.0
-"""Seconds of a drain's deadline kept for the last flush and commit."""
+"""Seconds of a drain's deadline kept for the last commit and for leaving the group."""
 
 
 class Decoder(Protocol):
@@ -82,41 +82,6 @@ class Options:
     shutdown_deadline: float = 25.0
 
 
-class Assignment:
-    """One partition from its assignment until it is revoked or lost."""
-
-    __slots__ = ("committed", "current", "dropped", "partition", "tracker")
-
-    def __init__(self, partition: TopicPartition, position: Position) -> None:
-        self.dropped = 0  # works that will not be resolved here
-        self.partition = partition
-        self.tracker = OffsetTracker(position)
-        self.committed = position
-        self.current = True
-
-    @property
-    def working(self) -> int:
-        """Records that are in flight, or produced and not acknowledged yet, once nothing is queued any more."""
-        return self.tracker.pending - self.dropped
-
-
-class Work:
-    """One record on its way through the worker."""
-
-    __slots__ = ("assignment", "attempts", "event", "key", "received", "record", "size", "source", "started")
-
-    def __init__(self, record: Record, assignment: Assignment, received: float) -> None:
-        self.record = record
-        self.assignment = assignment
-        self.source = assignment.partition
-        self.key = record.key
-        self.received = received
-        self.size = record.size
-        self.event: Event
-        self.attempts = 0
-        self.started = 0.0
-
-
 class Pipeline:
     """The worker's main job. Fits ``enricher.protocols.Listener``.
 
@@ -147,21 +112,30 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._sink = sink
-        self._client = client
         self._decoder = decoder
         self._encoder = encoder
         self._options = options
         self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311  jitter needs no cryptography
         self.stats = stats or Stats()
-        self._scheduler: Scheduler[Work] = Scheduler(options.order)
-        self._breaker = Breaker()
         self._buffer = Buffer(options.max_records, options.max_bytes)
+        self._delivery = AtLeastOnce(source, sink, self, self.stats)
+        self._lookups = Lookups(
+            client,
+            on_answer=self._answered,
+            on_reject=self._reject,
+            on_drop=self.drop,
+            spawn=self._spawn,
+            max_in_flight=options.max_in_flight,
+            order=options.order,
+            retry=options.retry,
+            clock=clock,
+            rng=rng or random.Random(),  # noqa: S311  jitter needs no cryptography
+            stats=self.stats,
+        )
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wake: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
-        self._changed = asyncio.Event()  # set at every resolution, for those that wait for one
+        self._changed = asyncio.Event()  # set whenever something was resolved or dropped, for those that wait for it
         self._error: Exception | None = None
         self._draining = False
 
@@ -180,26 +154,10 @@ class Pipeline:
         try:
             await self._stop.wait()
         finally:
-            await self._end()
+            await self._drain()
             loop.set_exception_handler(None)
         if self._error is not None:
             raise self._error
-
-    async def _work(self) -> None:
-        await self._sink.start()
-        await self._source.start(self)
-        while True:
-            await asyncio.sleep(self._options.commit_interval)
-            try:
-                await self._commit()
-            except CommitFailed as error:
-                self.stats.commit_failures += 1
-                log.warning("commit_failed", error=str(error))
-
-    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback of the loop raised: a fault of our own, which must not go unnoticed."""
-        error = context.get("exception")
-        self.failed(error if isinstance(error, Exception) else RuntimeError(str(context.get("message"))))
 
     def stop(self) -> None:
         """Drain and end. May be called more than once."""
@@ -212,23 +170,38 @@ class Pipeline:
             log.error("worker_failed", error=str(error), kind=type(error).__name__)
         self.stop()
 
-    async def _end(self) -> None:
+    async def _work(self) -> None:
+        await self._sink.start()
+        await self._source.start(self)
+        while True:
+            await asyncio.sleep(self._options.commit_interval)
+            try:
+                await self._commit()
+            except CommitFailed as error:
+                self.stats.commit_failures += 1
+                log.warning("commit_failed", error=str(error))
+
+    async def _commit(self) -> None:
+        await self._delivery.commit(self._assignments.values())
+
+    async def _drain(self) -> None:
+        """Finish what is in flight, commit, close, all within the deadline."""
         self._draining = True
         deadline = self._clock() + self._options.shutdown_deadline
         reserve = min(COMMIT_RESERVE, self._options.shutdown_deadline / 3)
-        log.info("draining", in_flight=self._scheduler.in_flight, held=self._buffer.records)
+        log.info("draining", in_flight=self._lookups.scheduler.in_flight, held=self._buffer.records)
         self._buffer.closed = True
         self._apply_back_pressure()
-        dropped = self._scheduler.revoke([a.partition for a in self._assignments.values()])
-        if self._wake is not None:
-            self._wake.cancel()
+        self._lookups.stop()
+        for work in self._lookups.revoke([assignment.partition for assignment in self._assignments.values()]):
+            self.drop(work)
         try:
             async with asyncio.timeout(max(0.0, deadline - reserve - self._clock())):
-                if self._error is None:
-                    await self._finish_in_flight()
+                while self._lookups.scheduler.in_flight and self._error is None:
+                    await self._change()
                 await self._sink.flush()
         except (TimeoutError, ProduceFailed):
-            log.warning("drain_incomplete", in_flight=self._scheduler.in_flight)
+            log.warning("drain_incomplete", in_flight=self._lookups.scheduler.in_flight)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -238,12 +211,7 @@ class Pipeline:
                     await step()
             except (TimeoutError, CommitFailed) as error:
                 log.warning("drain_step_failed", step=step.__qualname__, error=str(error) or "no answer in time")
-        log.info("drained", dropped=len(dropped), unresolved=self._buffer.records)
-
-    async def _finish_in_flight(self) -> None:
-        while self._scheduler.in_flight:
-            self._changed.clear()
-            await self._changed.wait()
+        log.info("drained", unresolved=sum(assignment.tracker.pending for assignment in self._assignments.values()))
 
     # ---- what the source tells ---------------------------------------------------------------------------------
 
@@ -254,7 +222,7 @@ class Pipeline:
             assignment = Assignment(partition, position)
             self._assignments[partition] = assignment
             if assignment.tracker.foreign_metadata:
-                log.warning("commit_metadata_ignored", partition=str(partition), reason="not written by this program")
+                log.warning("commit_metadata_ignored", partition=_names([partition]), reason="not of this program")
         self._buffer.assign(partitions)
         log.info("partitions_assigned", partitions=_names(partitions), all=len(self._assignments))
         self._apply_back_pressure()
@@ -264,9 +232,8 @@ class Pipeline:
         if self._draining:
             return
         now = self._clock()
-        assignments = self._assignments
         for record in batch:
-            assignment = assignments.get((record.topic, record.partition))
+            assignment = self._assignments.get((record.topic, record.partition))
             if assignment is None:
                 continue
             self.stats.received += 1
@@ -274,28 +241,27 @@ class Pipeline:
                 self.stats.skipped += 1
                 continue
             work = Work(record, assignment, now)
-            self._buffer.add(assignment.partition, work.size)
+            self._buffer.add(work.source, work.size)
             try:
                 work.event = self._decoder.decode(record)
             except Rejected as rejected:
-                self._spawn(self._reject(work, rejected))
+                self.refused(work, rejected)
             else:
-                self._scheduler.admit(work)
+                self._lookups.admit(work)
         self._apply_back_pressure()
-        self._pump()
+        self._lookups.pump()
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Position]:
         """See ``enricher.protocols.Listener``. What is in flight gets ``Options.revoke_grace``."""
         self.stats.rebalances += 1
         going = [self._assignments[partition] for partition in partitions if partition in self._assignments]
-        for work in self._scheduler.revoke(partitions):
-            self._drop(work)
+        for work in self._lookups.revoke(partitions):
+            self.drop(work)
         if not self._draining:
             try:
                 async with asyncio.timeout(self._options.revoke_grace):
                     while any(assignment.working for assignment in going):
-                        self._changed.clear()
-                        await self._changed.wait()
+                        await self._change()
             except TimeoutError:
                 pass
         positions = {a.partition: at for a in going if (at := a.tracker.position()) != a.committed}
@@ -306,8 +272,8 @@ class Pipeline:
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """See ``enricher.protocols.Listener``."""
         self.stats.rebalances += 1
-        for work in self._scheduler.revoke(partitions):
-            self._drop(work)
+        for work in self._lookups.revoke(partitions):
+            self.drop(work)
         self._forget(partitions)
         log.warning("partitions_lost", partitions=_names(partitions), all=len(self._assignments))
 
@@ -319,147 +285,52 @@ class Pipeline:
         self._buffer.revoke(partitions)
         self._apply_back_pressure()
 
-    def _drop(self, work: Work) -> None:
-        """A work that another worker will do."""
-        self.stats.dropped += 1
-        work.assignment.dropped += 1  # it stays unresolved, so that nothing past it is committed
-        self._buffer.remove(work.source, work.size, current=work.assignment.current)
-        self._changed.set()
+    def _apply_back_pressure(self) -> None:
+        changes = self._buffer.changes(lambda partition: self._assignments[partition].tracker.full)
+        if changes.pause:
+            self._source.pause(changes.pause)
+        if changes.resume:
+            self._source.resume(changes.resume)
 
-    # ---- look-ups ----------------------------------------------------------------------------------------------
+    # ---- from the answer to the output -------------------------------------------------------------------------
 
-    def _next(self) -> Work | None:
-        """The next work to look up, if one may start now."""
-        if self._draining or self._scheduler.in_flight >= self._options.max_in_flight:
-            return None
-        now = self._clock()
-        if not self._breaker.allows(now):
-            return None
-        work = self._scheduler.take(now)
-        if work is not None:
-            self._breaker.started(now)
-            work.attempts += 1
-            if work.attempts == 1:
-                work.started = now
-        return work
-
-    def _pump(self) -> None:
-        """Start as many look-ups as may start, and see to it that we wake up for those that may start later."""
-        while (work := self._next()) is not None:
-            self._spawn(self._look_up(work))
-        if self._wake is not None:
-            self._wake.cancel()
-            self._wake = None
-        if self._draining:
-            return
-        due = self._scheduler.due
-        probe = self._breaker.next_probe
-        times = [at for at in (due if self._breaker.next_probe is None else None, probe) if at is not None]
-        if times and (self._scheduler.ready or due is not None):
-            delay = max(0.0, min(times) - self._clock())
-            self._wake = asyncio.get_running_loop().call_later(delay, self._pump)
-
-    async def _look_up(self, first: Work) -> None:
-        """Look up one work, and then, in the same task, whatever is next."""
-        work: Work | None = first
-        while work is not None:
-            started = self._clock()
-            try:
-                answer = await self._client.fetch(work.event.customer_id)
-            except LookupFailure as failure:
-                await self._lookup_failed(work, failure)
-            else:
-                self.stats.lookups += 1
-                self.stats.lookup_seconds.add(self._clock() - started)
-                was_open = self._breaker.open
-                self._breaker.succeeded()
-                if was_open:
-                    log.info("service_back")
-                await self._lookup_succeeded(work, answer)
-            self._changed.set()
-            work = self._next()
-        self._pump()
-
-    async def _lookup_succeeded(self, work: Work, answer: Answer) -> None:
-        if work.assignment.current:
-            try:
-                output = self._output(work, answer)
-            except Rejected as rejected:
-                await self._reject(work, rejected)
-            else:
-                await self._publish(work, output, None)
-        else:
-            self._drop(work)
-        self._scheduler.complete(work)
-
-    async def _lookup_failed(self, work: Work, failure: LookupFailure) -> None:
-        now = self._clock()
-        self.stats.failures[failure.kind] += 1
-        failed = classify(failure.kind)
-        if failed is FailureClass.OUTAGE:
-            was_open = self._breaker.open
-            self._breaker.failed(now)
-            if self._breaker.open and not was_open:
-                log.warning("service_unavailable", kind=failure.kind, reason=failure.message)
-        else:
-            self._breaker.succeeded()  # it answered, if not as one would like
-        if not work.assignment.current or self._draining:
-            self._drop(work)
-            self._scheduler.complete(work)
-            return
-        due = self._options.retry.retry_at(
-            failure, attempts=work.attempts, started=work.started, now=now,
-            jitter=self._rng.random(), available=self._breaker.available,
-        )  # fmt: skip
-        if due is not None:
-            self.stats.retries += 1
-            self._scheduler.defer(work, due)
-            return
-        message = f"{failure.message} (attempt {work.attempts}, {now - work.started:.1f} s after the first began)"
-        await self._reject(work, Rejected(Stage.LOOKUP, failure.kind, message))
-        self._scheduler.complete(work)
-
-    # ---- outputs -----------------------------------------------------------------------------------------------
-
-    def _output(self, work: Work, answer: Answer) -> Outgoing:
+    async def _answered(self, work: Work, answer: Answer) -> None:
         record = work.record
         enriched = Enriched(
             work.event,
             OfferHistory(work.event.customer_id, answer.looked_up_at, answer.looked_up_at, answer.offers),
             Enrichment(
-                record.topic, record.partition, record.offset, __version__, work.attempts,
+                record.topic,
+                record.partition,
+                record.offset,
+                __version__,
+                work.attempts,
                 Status.ENRICHED if answer.offers else Status.NO_HISTORY,
             ),
-        )  # fmt: skip
-        value = self._encoder.encode(enriched)
-        return Outgoing(self._options.output_topic, record.key, value, record.headers, record.timestamp)
+        )
+        try:
+            value = self._encoder.encode(enriched)
+        except Rejected as rejected:
+            await self._reject(work, rejected)
+        else:
+            output = Outgoing(self._options.output_topic, record.key, value, record.headers, record.timestamp)
+            await self._publish(work, output, None)
 
     async def _reject(self, work: Work, rejected: Rejected) -> None:
         letter = dead_letter(work.record, rejected, self._options.dead_letter_topic, attempts=work.attempts)
         await self._publish(work, letter, rejected)
 
     async def _publish(self, work: Work, output: Outgoing, rejected: Rejected | None) -> None:
-        """Hand an output over, waiting for room; ``rejected`` tells that it is a dead letter, and why."""
-        grown = len(output.value or b"")
-        work.size += grown
-        self._buffer.grow(grown)
+        if rejected is None:  # a dead letter shares the record's bytes
+            grown = len(output.value or b"")
+            work.size += grown
+            self._buffer.grow(grown)
+        await self._delivery.publish(work, output, rejected)
 
-        def delivered(error: ProduceFailed | None) -> None:
-            if error is None:
-                self._resolve(work, rejected)
-            elif error.too_large and rejected is None:
-                self._spawn(self._reject(work, Rejected(Stage.PRODUCE, "OutputTooLarge", str(error))))
-            else:
-                what = "dead letter" if rejected else "output"
-                self.failed(ProduceFailed(f"{what} to topic {output.topic} was not written: {error}"))
+    # ---- what the delivery tells -------------------------------------------------------------------------------
 
-        while work.assignment.current:
-            if self._sink.produce(output, delivered):
-                return
-            await self._sink.writable()
-        self._drop(work)
-
-    def _resolve(self, work: Work, rejected: Rejected | None) -> None:
+    def resolved(self, work: Work, rejected: Rejected | None) -> None:
+        """See ``enricher.delivery.Owner``."""
         assignment = work.assignment
         if rejected is None:
             self.stats.enriched += 1
@@ -473,28 +344,23 @@ class Pipeline:
             if self._buffer.relieved(work.source):
                 self._apply_back_pressure()
 
-    # ---- the rest ----------------------------------------------------------------------------------------------
+    def refused(self, work: Work, rejected: Rejected) -> None:
+        """See ``enricher.delivery.Owner``."""
+        self._spawn(self._reject(work, rejected))
 
-    def _apply_back_pressure(self) -> None:
-        changes = self._buffer.changes(lambda partition: self._assignments[partition].tracker.full)
-        if changes.pause:
-            self._source.pause(changes.pause)
-        if changes.resume:
-            self._source.resume(changes.resume)
+    def drop(self, work: Work) -> None:
+        """See ``enricher.delivery.Owner``. It stays unresolved, so that nothing past it is committed."""
+        self.stats.dropped += 1
+        work.assignment.dropped += 1
+        self._buffer.remove(work.source, work.size, current=work.assignment.current)
+        self._changed.set()
 
-    async def _commit(self) -> None:
-        """Commit what became committable since the last commit."""
-        moved: list[tuple[Assignment, Position]] = [
-            (assignment, position)
-            for assignment in self._assignments.values()
-            if (position := assignment.tracker.position()) != assignment.committed
-        ]
-        if not moved:
-            return
-        await self._source.commit({assignment.partition: position for assignment, position in moved})
-        self.stats.commits += 1
-        for assignment, position in moved:
-            assignment.committed = position
+    # ---- tasks -------------------------------------------------------------------------------------------------
+
+    async def _change(self) -> None:
+        """Return when something was resolved or dropped, or a task has ended."""
+        self._changed.clear()
+        await self._changed.wait()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -506,6 +372,11 @@ class Pipeline:
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failed(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of the loop raised: a fault of our own, which must not go unnoticed."""
+        error = context.get("exception")
+        self.failed(error if isinstance(error, Exception) else RuntimeError(str(context.get("message"))))
 
 
 def _names(partitions: Collection[TopicPartition]) -> Sequence[str]:

@@ -1,0 +1,172 @@
+"""Runs the look-ups: as many at a time as may be, each event's again until it is answered or given up.
+
+Invariants:
+
+- At most ``max_in_flight`` calls are under way, and while the breaker is open one probe.
+- The look-up of a lane's next event starts when the last one's result was handed over, not before.
+- ``scheduler.in_flight`` is the number of works taken whose result was not handed over yet.
+- A work that was taken is completed or deferred, whatever its look-up ends with (cancelled ones excepted).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any
+
+import structlog
+
+from enricher.model import LookupFailure, Rejected, Stage, TopicPartition
+from enricher.protocols import Answer, HistoryClient
+from enricher.retry import Breaker, FailureClass, RetryPolicy, classify
+from enricher.scheduler import Order, Scheduler
+from enricher.stats import Stats
+from enricher.work import Work
+
+log = structlog.get_logger(__name__)
+
+
+class Lookups:
+    """The look-ups of all partitions.
+
+    Args:
+        client: the history service.
+        on_answer: takes each answer; the lane goes on when it returns.
+        on_reject: takes each event that is given up; likewise.
+        on_drop: takes each work whose partition is not ours any more.
+        spawn: starts a task that the pipeline looks after.
+        max_in_flight: how many at a time.
+        order: which events keep their order.
+        retry: when to try again.
+        clock: seconds, monotonic.
+        rng: draws jitter.
+        stats: where to count.
+    """
+
+    def __init__(
+        self,
+        client: HistoryClient,
+        *,
+        on_answer: Callable[[Work, Answer], Awaitable[None]],
+        on_reject: Callable[[Work, Rejected], Awaitable[None]],
+        on_drop: Callable[[Work], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        max_in_flight: int,
+        order: Order,
+        retry: RetryPolicy,
+        clock: Callable[[], float],
+        rng: random.Random,
+        stats: Stats,
+    ) -> None:
+        self._client = client
+        self._on_answer = on_answer
+        self._on_reject = on_reject
+        self._on_drop = on_drop
+        self._spawn = spawn
+        self._max_in_flight = max_in_flight
+        self._retry = retry
+        self._clock = clock
+        self._rng = rng
+        self._stats = stats
+        self.scheduler: Scheduler[Work] = Scheduler(order)
+        self.breaker = Breaker()
+        self._wake: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def admit(self, work: Work) -> None:
+        """Queue a work; ``pump`` starts it when its turn comes."""
+        self.scheduler.admit(work)
+
+    def revoke(self, partitions: Collection[TopicPartition]) -> list[Work]:
+        """Drop what is not in flight of these partitions; returns it."""
+        return self.scheduler.revoke(partitions)
+
+    def stop(self) -> None:
+        """Start no look-up any more; what is in flight goes on."""
+        self._stopped = True
+        self._sleep(None)
+
+    def pump(self) -> None:
+        """Start as many look-ups as may start, and see to it that those that may start later are not forgotten."""
+        while (work := self._next()) is not None:
+            self._spawn(self._look_up(work))
+        self._sleep(None if self._stopped else self._wakes_at())
+
+    def _next(self) -> Work | None:
+        """The next work to look up, if one may start now."""
+        if self._stopped or self.scheduler.in_flight >= self._max_in_flight:
+            return None
+        now = self._clock()
+        if not self.breaker.allows(now):
+            return None
+        work = self.scheduler.take(now)
+        if work is not None:
+            self.breaker.started(now)
+            work.attempts += 1
+            if work.attempts == 1:
+                work.started = now
+        return work
+
+    def _wakes_at(self) -> float | None:
+        """When a look-up may start that could not now, as far as time alone decides."""
+        if self.breaker.open:
+            return self.breaker.next_probe if self.scheduler.ready or self.scheduler.due is not None else None
+        return self.scheduler.due
+
+    def _sleep(self, until: float | None) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        if until is not None:
+            delay = max(0.0, until - self._clock())
+            self._wake = asyncio.get_running_loop().call_later(delay, self.pump)
+
+    async def _look_up(self, first: Work) -> None:
+        """Look up one work, and then, in the same task, whatever is next."""
+        work: Work | None = first
+        while work is not None:
+            started = self._clock()
+            try:
+                answer = await self._client.fetch(work.event.customer_id)
+            except LookupFailure as failure:
+                await self._failed(work, failure)
+            else:
+                self._stats.lookups += 1
+                self._stats.lookup_seconds.add(self._clock() - started)
+                self._answered()
+                if work.assignment.current:
+                    await self._on_answer(work, answer)
+                else:
+                    self._on_drop(work)
+                self.scheduler.complete(work)
+            work = self._next()
+        self.pump()
+
+    async def _failed(self, work: Work, failure: LookupFailure) -> None:
+        now = self._clock()
+        self._stats.failures[failure.kind] += 1
+        if classify(failure.kind) is FailureClass.OUTAGE:
+            was_open = self.breaker.open
+            self.breaker.failed(now)
+            if self.breaker.open and not was_open:
+                log.warning("service_unavailable", kind=failure.kind, reason=failure.message)
+        else:
+            self._answered()  # if not as one would like
+        due = self._retry.retry_at(
+            failure, attempts=work.attempts, started=work.started, now=now,
+            jitter=self._rng.random(), available=self.breaker.available,
+        )  # fmt: skip
+        if not work.assignment.current or (due is not None and self._stopped):
+            self._on_drop(work)
+        elif due is not None:
+            self._stats.retries += 1
+            self.scheduler.defer(work, due)
+            return
+        else:
+            spent = f"attempt {work.attempts}, {now - work.started:.1f} s after the first began"
+            await self._on_reject(work, Rejected(Stage.LOOKUP, failure.kind, f"{failure.message} ({spent})"))
+        self.scheduler.complete(work)
+
+    def _answered(self) -> None:
+        if self.breaker.open:
+            log.info("service_back")
+        self.breaker.succeeded()

@@ -1,0 +1,62 @@
+"""What the pipeline's parts hand to each other: a partition while it is ours, and a record on its way.
+
+Invariants: an ``Assignment`` is current from the moment when its partition was assigned until it was revoked or lost,
+and never again: what comes late for it is told apart from what a later assignment of the same partition does.
+"""
+
+from enricher.model import Event, Position, Record, TopicPartition
+from enricher.offsets import OffsetTracker
+
+
+class Assignment:
+    """One partition from its assignment until it is revoked or lost.
+
+    Attributes:
+        partition: which.
+        tracker: its offsets.
+        committed: what was committed last.
+        current: whether it is still ours.
+        dropped: works that will not be resolved here.
+    """
+
+    __slots__ = ("committed", "current", "dropped", "partition", "tracker")
+
+    def __init__(self, partition: TopicPartition, position: Position) -> None:
+        self.partition = partition
+        self.tracker = OffsetTracker(position)
+        self.committed = position
+        self.current = True
+        self.dropped = 0
+
+    @property
+    def working(self) -> int:
+        """Records that will still be resolved here, unless something goes wrong."""
+        return self.tracker.pending - self.dropped
+
+
+class Work:
+    """One record on its way through the worker.
+
+    Attributes:
+        record: as it was read.
+        assignment: that it belongs to.
+        source, key: what the scheduler knows it by.
+        received: when it was taken, seconds.
+        size: bytes held for it: the record, and its output once there is one.
+        event: the decoded record; there once it was decoded.
+        attempts: look-ups made for it, failed ones included.
+        started: when the first of them began, seconds.
+    """
+
+    __slots__ = ("assignment", "attempts", "event", "key", "received", "record", "size", "source", "started")
+
+    def __init__(self, record: Record, assignment: Assignment, received: float) -> None:
+        self.record = record
+        self.assignment = assignment
+        self.source = assignment.partition
+        self.key = record.key
+        self.received = received
+        self.size = record.size
+        self.event: Event
+        self.attempts = 0
+        self.started = 0.0
