@@ -8,6 +8,7 @@ the service is down. Faults take effect for requests that arrive after they were
 import asyncio
 import re
 import socket
+from collections import OrderedDict
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs
@@ -69,7 +70,7 @@ class HistoryServer:
         self._counts = Counts(customers=count_customers)
         self._requestors = Requestors(self._counts)
         self._planner = Planner(self._faults)
-        self._cache: dict[str, bytes] = {}
+        self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cache_left = cache_bytes
         self._service = HttpServer(self._handle, host=host, port=port)
         self._admin = HttpServer(self._administer, host=host, port=admin_port)
@@ -211,7 +212,7 @@ class HistoryServer:
         self._cache[customer_id] = response
         self._cache_left -= len(response)
         while self._cache_left < 0:  # the oldest goes: a benchmark's customers come round in no better order
-            self._cache_left += len(self._cache.pop(next(iter(self._cache))))
+            self._cache_left += len(self._cache.popitem(last=False)[1])
         return response
 
 
