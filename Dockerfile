@@ -1,0 +1,44 @@
+# The worker's image. The base is an argument; it needs Python 3.11 or newer with venv and pip:
+#   docker build --build-arg PYTHON_IMAGE=python:3.13-slim -t enricher .
+# Plain steps only, so that the classic builder, buildah and kaniko build it too.
+ARG PYTHON_IMAGE=python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS build
+# SSL_CERT_FILE: the base image's certificates, which a company may have added its own to.
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_NO_CACHE=1 \
+    UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_PYTHON=python3 \
+    UV_PYTHON_DOWNLOADS=never \
+    UV_PROJECT_ENVIRONMENT=/opt/enricher
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --quiet uv==0.13.9
+WORKDIR /src
+# The dependencies alone first: this layer stays until uv.lock changes.
+COPY pyproject.toml uv.lock ./
+RUN /opt/uv/bin/uv sync --locked --no-dev --no-install-project
+COPY LICENSE README.md ./
+COPY avro avro
+COPY enricher enricher
+RUN /opt/uv/bin/uv sync --locked --no-dev --no-editable
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="enricher" \
+      org.opencontainers.image.description="Enriches customer-contact events on Kafka with each customer's offer history" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /opt/enricher /opt/enricher
+ENV PATH=/opt/enricher/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8080
+ENTRYPOINT ["enricher"]
+CMD ["run"]

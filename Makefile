@@ -1,0 +1,88 @@
+# What a person does with this project. A fresh machine needs Python 3.11, git and make: the rest is brought in once.
+#   make demo    shows the worker at work          make test    runs all tests against a real Apache Kafka
+
+PYTHON ?= python3
+VENV := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+BIN := $(VENV)/bin
+ARGS ?=
+
+# Modules without I/O, clock or randomness: every branch of them is covered by the unit tests.
+PURE := offsets scheduler retry completed buffer codec deadletter
+PURE_FILES := $(wildcard $(PURE:%=enricher/%.py))
+comma := ,
+empty :=
+space := $(empty) $(empty)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit integration coverage check lint types fmt lock wheel image compose-test audit clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# The stamps make a second run start at once. `demo` needs only what the worker runs on; `--inexact` leaves in place
+# what a developer has installed besides.
+$(VENV)/.runtime: pyproject.toml uv.lock scripts/bootstrap.py
+	@$(PYTHON) scripts/bootstrap.py sync --no-dev --inexact
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml uv.lock scripts/bootstrap.py
+	@$(PYTHON) scripts/bootstrap.py sync
+	@touch $(VENV)/.runtime $@
+
+demo: $(VENV)/.runtime ## run the demo: events in, enriched events out, nothing else needed
+	@$(BIN)/enricher demo $(ARGS)
+
+test: $(VENV)/.dev ## run all tests; ENRICHER_TEST_KAFKA=container|jvm|auto, ARGS=... for pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: $(VENV)/.dev ## run the tests that need no Kafka
+	@$(BIN)/python -m pytest -m 'not kafka' $(ARGS)
+
+integration: $(VENV)/.dev ## run the tests that need Kafka
+	@$(BIN)/python -m pytest -m kafka $(ARGS)
+
+coverage: $(VENV)/.dev ## hold the pure core to 100 % of its branches, by the tests that need no Kafka
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest -q -m 'not kafka' $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --show-missing --skip-covered --fail-under=100 \
+	  --include='$(subst $(space),$(comma),$(strip $(PURE_FILES)))'
+
+check: lint types ## lint, types and the direction of imports
+
+lint: $(VENV)/.dev ## ruff, spelling, imports, YAML, Dockerfile
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell
+	@$(BIN)/lint-imports
+	@$(BIN)/yamllint --strict .
+	@$(BIN)/hadolint Dockerfile
+
+types: $(VENV)/.dev ## mypy, strict, over code and tests
+	@$(BIN)/mypy
+	@$(BIN)/mypy scripts
+
+fmt: $(VENV)/.dev ## format, and repair what ruff can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## write uv.lock anew after a change of dependencies
+	@$$($(PYTHON) scripts/bootstrap.py uv) lock
+
+wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
+	@$(BIN)/python scripts/wheel_test.py "$$($(PYTHON) scripts/bootstrap.py uv)"
+
+image: ## build the container image; PYTHON_IMAGE names another base
+	@docker build $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) -t enricher:dev .
+
+compose-test: ## bring docker-compose.yml up, wait for enriched events, take it down
+	@$(PYTHON) scripts/compose_test.py
+
+audit: ## ask for known vulnerabilities of the locked dependencies (needs the network)
+	@uv="$$($(PYTHON) scripts/bootstrap.py uv)"; \
+	  "$$uv" export --locked --quiet --no-dev --no-emit-project --format requirements-txt >.cache/requirements.txt && \
+	  "$$uv" tool run pip-audit --require-hashes --disable-pip -r .cache/requirements.txt
+
+clean: ## remove caches and build results; the environment stays
+	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	@find enricher tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
