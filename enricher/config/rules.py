@@ -1,0 +1,69 @@
+"""What concerns several settings: contradictions between them.
+
+Each rule looks at what it needs by name and passes if one of these is missing or wrong in itself, so that all mistakes
+are told at once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from enricher.config.units import format_duration, format_size
+
+
+class Contradiction(NamedTuple):
+    """The setting that is blamed, what is wrong, and what would be right."""
+
+    name: str
+    message: str
+    hint: str
+
+
+DEAD_LETTER_TOPIC = "output.dead_letter_topic"
+
+Values = Mapping[str, Any]
+Rule = Callable[[Values], Iterator[Contradiction]]
+
+
+def dead_letter_topic(values: Values) -> str | None:
+    """The default of ``output.dead_letter_topic``."""
+    topics = values.get("input.topics")
+    return f"{topics[0]}.dlq" if topics else None
+
+
+def _no_loops(values: Values) -> Iterator[Contradiction]:
+    topics = values.get("input.topics", ())
+    for name in ("output.topic", DEAD_LETTER_TOPIC):
+        if values.get(name) in topics:
+            message = "is an input topic too: the worker would read what it writes"
+            yield Contradiction(name, message, "name another topic")
+
+
+def _outputs_differ(values: Values) -> Iterator[Contradiction]:
+    topic, dead = values.get("output.topic"), values.get(DEAD_LETTER_TOPIC)
+    if topic is not None and topic == dead:
+        message = "is the output topic too: enriched events and dead letters would mix"
+        yield Contradiction(DEAD_LETTER_TOPIC, message, "name another topic")
+
+
+def _not_below(name: str, floor: str, form: Callable[[Any], str]) -> Rule:
+    def rule(values: Values) -> Iterator[Contradiction]:
+        value, least = values.get(name), values.get(floor)
+        if value is not None and least is not None and value < least:
+            message = f"is less than {floor}, which is {form(least)}"
+            yield Contradiction(name, message, f"raise it to {form(least)} or more, or lower {floor}")
+
+    return rule
+
+
+RULES: tuple[Rule, ...] = (
+    _no_loops,
+    _outputs_differ,
+    _not_below("service.deadline", "service.timeout", format_duration),
+    _not_below("service.backoff.max", "service.backoff.initial", format_duration),
+    _not_below("buffer.max_bytes", "input.max_record", format_size),
+)
+
+
+def contradictions(values: Values) -> list[Contradiction]:
+    """Every contradiction between settings that are right in themselves."""
+    return [found for rule in RULES for found in rule(values)]

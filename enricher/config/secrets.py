@@ -1,0 +1,48 @@
+"""What must not be shown: passwords and the like within settings.
+
+Invariant: every value of a setting that leaves the process (``config``, problems, logs) goes through ``show``.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "***"
+
+# The words are part of a setting's or a librdkafka property's name: sasl.password, ssl.key.pem, client.secret, ...
+_SECRET = re.compile(
+    r"passw|passphrase|secret|token|credential|api[._-]?key|private|key[._-]pem|oauthbearer[._-]config"
+)
+_NOT_SECRET = re.compile(r"(url|uri|location|_file|endpoint|method)$")  # names a place rather than holding the secret
+_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY_VALUE = re.compile(r"(?<==)[^&#]+")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of this (dotted) name holds a secret."""
+    name = name.lower()
+    return _SECRET.search(name) is not None and _NOT_SECRET.search(name) is None
+
+
+def mask(name: str, value: Any) -> Any:
+    """The value, with whatever is secret in it replaced: all of it, entries of a map, user info or query of a URL."""
+    if is_secret(name):
+        return MASK
+    if isinstance(value, Mapping):
+        return {key: mask(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask(name, item) for item in value]
+    if isinstance(value, str) and "://" in value:
+        place, question, query = _USER_INFO.sub(f"{MASK}@", value).partition("?")
+        return place + question + _QUERY_VALUE.sub(MASK, query)
+    return value
+
+
+def show(name: str, value: Any) -> str:
+    """The value as text for a person, secrets masked."""
+    masked = mask(name, value)
+    if isinstance(masked, list):
+        return ",".join(str(item) for item in masked)
+    if isinstance(masked, bool):
+        return str(masked).lower()
+    return "" if masked is None else str(masked)
