@@ -2,8 +2,13 @@
 
 It uses pyreqwest's own API; every layer on top of it costs more than the request itself. Answers are always read as
 a stream: reading one whole would not be bounded, and a stream is no dearer, as what has arrived is handed over at once.
+
+A cancellation that meets the answer (or ``close``) in the same turn of the loop is lost inside pyreqwest 0.15, which
+then returns as if nothing had been asked: a task that calls in a loop goes on, and whoever cancelled it waits for ever.
+So after each await that can lose one, ``_Cancellations`` looks whether the task was asked to stop meanwhile.
 """
 
+import asyncio
 from datetime import timedelta
 from typing import Final
 
@@ -58,24 +63,27 @@ class PyreqwestEngine:
 
     async def send(self, url: str, content: bytes | None, headers: Fields = ()) -> Reply:
         """See ``Engine``."""
+        cancellations = _Cancellations()
         failure: LookupFailure
         try:
             builder = self._client.get(url) if content is None else self._client.post(url).body_bytes(content)
             if headers:
                 builder = builder.headers(headers)
             async with builder.build_streamed() as response:
-                return await self._reply(response)
-        except LookupFailure:
-            raise
+                cancellations.check()
+                return await self._reply(response, cancellations)
+        except LookupFailure as error:
+            failure = error
         except TimeoutError:
             failure = timed_out(self._settings.timeout)
         except ClientClosedError:
             failure = closed()
         except Exception as error:  # noqa: BLE001  whatever the library raises is a request that did not come through
             failure = broken(error)
+        cancellations.check()
         raise failure  # outside of the handlers: see the module engine on chaining
 
-    async def _reply(self, response: Response) -> Reply:
+    async def _reply(self, response: Response, cancellations: "_Cancellations") -> Reply:
         status = response.status
         limit = self._settings.max_response
         body = b""
@@ -86,11 +94,13 @@ class PyreqwestEngine:
             chunks = []
             left = limit
             while (chunk := await read_chunk()) is not None:
+                cancellations.check()
                 left -= len(chunk)
                 if left < 0:
                     fits = False
                     break
                 chunks.append(chunk)
+            cancellations.check()
             body = chunks[0].to_bytes() if len(chunks) == 1 else b"".join(chunks)
         if not fits:
             if status == _OK:
@@ -107,3 +117,18 @@ class PyreqwestEngine:
     async def close(self) -> None:
         """See ``Engine``."""
         await self._client.close()
+
+
+class _Cancellations:
+    """Whether the current task was cancelled since this was made."""
+
+    __slots__ = ("_before", "_task")
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._before = 0 if self._task is None else self._task.cancelling()
+
+    def check(self) -> None:
+        """Raise the cancellation that was lost."""
+        if self._task is not None and self._task.cancelling() > self._before:
+            raise asyncio.CancelledError
