@@ -25,6 +25,10 @@ COPY enricher enricher
 RUN /opt/uv/bin/uv sync --locked --no-dev --no-editable
 
 FROM ${PYTHON_IMAGE}
+COPY --from=build /opt/enricher /opt/enricher
+ENV PATH=/opt/enricher/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="enricher" \
@@ -32,10 +36,6 @@ LABEL org.opencontainers.image.title="enricher" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /opt/enricher /opt/enricher
-ENV PATH=/opt/enricher/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 WORKDIR /tmp

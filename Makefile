@@ -75,8 +75,8 @@ wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 image: ## build the container image; PYTHON_IMAGE names another base
 	@docker build $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) -t enricher:dev .
 
-compose-test: ## bring docker-compose.yml up, wait for enriched events, take it down
-	@$(PYTHON) scripts/compose_test.py
+compose-test: $(VENV)/.dev ## bring docker-compose.yml up, wait for enriched events, take it down
+	@$(BIN)/python -m scripts.compose_test
 
 audit: ## ask for known vulnerabilities of the locked dependencies (needs the network)
 	@uv="$$($(PYTHON) scripts/bootstrap.py uv)"; \

@@ -1,0 +1,146 @@
+"""Bring docker-compose.yml up as a person would, wait for enriched events, stop the worker, take all down again.
+
+Run from the project's folder as ``python -m scripts.compose_test``. Uses the Compose plugin or docker-compose,
+whichever is there; ports are free ones and the project's name is its own, so that nothing else is touched. The
+images are told by ``KAFKA_IMAGE`` and ``PYTHON_IMAGE``.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+
+from tests.harness.broker import free_port
+from tests.harness.clients import committed, read_topic
+
+WANTED = 100
+"""Enriched events that must arrive: five seconds of contacts."""
+DEADLINE = 180.0
+
+
+class Failed(Exception):  # noqa: N818  says what happened
+    """The composition did not do what it is for."""
+
+
+class Compose:
+    """One project of Compose, with ports of its own."""
+
+    def __init__(self) -> None:
+        self._command = find_compose()
+        self._name = f"enrichertest{secrets.token_hex(3)}"
+        self.kafka_port = free_port()
+        self._environment = os.environ | {
+            "KAFKA_PORT": str(self.kafka_port),
+            "HISTORY_SERVICE_PORT": str(free_port()),
+            "HISTORY_SERVICE_ADMIN_PORT": str(free_port()),
+            "ENRICHER_TAG": "compose-test",
+        }
+
+    def call(self, *arguments: str, capture: bool = False, timeout: float = 900.0) -> str:
+        """Run one command of Compose; return what it printed where that is captured.
+
+        Raises:
+            Failed: its exit code was not 0.
+        """
+        command = [*self._command, "-p", self._name, *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if capture else None,
+                text=True,
+                check=True,
+                timeout=timeout,
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise Failed(f"{' '.join(arguments)}: {error}") from error
+        return done.stdout or ""
+
+    def container(self, service: str) -> dict[str, object]:
+        """The state of a service's container, as the engine tells it."""
+        ids = self.call("ps", "-a", "-q", service, capture=True) if self._plugin else self._ids(service)
+        inspected = subprocess.run(
+            ["docker", "inspect", *ids.split()], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+        )
+        state: dict[str, object] = json.loads(inspected.stdout)[0]["State"]
+        return state
+
+    @property
+    def _plugin(self) -> bool:
+        return self._command[0] == "docker"
+
+    def _ids(self, service: str) -> str:
+        return self.call("ps", "-q", service, capture=True)  # docker-compose 1.29 tells of stopped ones without -a
+
+
+def find_compose() -> list[str]:
+    """The command of Compose.
+
+    Raises:
+        Failed: there is none.
+    """
+    for command in (["docker", "compose"], ["docker-compose"]):
+        try:
+            found = subprocess.run([*command, "version"], capture_output=True, check=False, timeout=60)
+        except FileNotFoundError:
+            continue
+        if found.returncode == 0:
+            return command
+    raise Failed("neither the Compose plugin nor docker-compose is there; on Debian: apt-get install docker-compose")
+
+
+def check(compose: Compose) -> None:
+    """Bring it up and see events come out.
+
+    Raises:
+        Failed: they do not.
+    """
+    begun = time.monotonic()
+    compose.call("up", "-d", "--build")
+    print(f"compose-test: up after {time.monotonic() - begun:.0f} s", flush=True)
+    address = f"localhost:{compose.kafka_port}"
+    deadline = time.monotonic() + DEADLINE
+    while len(live := read_topic(address, "contacts-enriched", broker_address_family="v4")) < WANTED:
+        state = compose.container("worker")
+        if time.monotonic() > deadline or state["Status"] == "exited":
+            raise Failed(f"{len(live)} enriched events, the worker is {state['Status']}")
+        time.sleep(1)
+    if not all(record.key and record.value and record.value.startswith(b"\xc3\x01") for record in live):
+        raise Failed("an enriched event without key, or not Avro single-object encoded")
+    compose.call("stop", "generator", "worker")
+    code = compose.container("worker")["ExitCode"]
+    if code != 0:
+        raise Failed(f"the worker ended with {code} when it was stopped")
+    enriched, dead = (
+        len(read_topic(address, topic, broker_address_family="v4")) for topic in ("contacts-enriched", "contacts.dlq")
+    )
+    resolved = sum(position.offset for position in committed(address, "enricher", "contacts").values())
+    print(f"compose-test: {resolved} contacts committed: {enriched} enriched, {dead} dead letters")
+    if resolved != enriched + dead:
+        raise Failed("what was committed is not what was written")
+
+
+def main() -> int:
+    """Check, and take down whatever happens."""
+    compose = None
+    try:
+        compose = Compose()
+        check(compose)
+    except (Failed, AssertionError) as failure:
+        print(f"compose-test: FAILED: {failure}", file=sys.stderr)
+        if compose is not None:
+            compose.call("ps")
+            compose.call("logs", "--tail=60")
+        return 1
+    finally:
+        if compose is not None:
+            compose.call("down", "--volumes", "--timeout", "5")
+    print("compose-test: passed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
