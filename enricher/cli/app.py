@@ -1,0 +1,47 @@
+"""The program's frame: its commands, and what holds for all of them.
+
+Invariants: importing this imports no heavy library (a test holds it to that), so commands import what they need when
+they run; without a terminal all text is plain.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from enricher import __version__
+from enricher.cli.config import config
+from enricher.cli.history_service import history_service
+
+app = typer.Typer(
+    name="enricher",
+    no_args_is_help=True,
+    rich_markup_mode="markdown" if sys.stdout.isatty() and sys.stderr.isatty() else None,  # plain without a terminal
+    pretty_exceptions_enable=False,  # a crash's traceback with local variables could show customers' data
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001  typer passes an option's value by position
+    if asked:
+        typer.echo(f"enricher {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def enricher(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Enrich customer-contact events on Kafka with each customer's offer history.
+
+    Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 check or verify found something wrong.
+
+    Example: enricher run --config enricher.yaml
+    """
+
+
+app.command()(config)
+app.command("history-service")(history_service)

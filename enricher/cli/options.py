@@ -1,0 +1,80 @@
+"""What the commands share: options of one name and meaning, and how mistakes are told.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 ``check`` or ``verify`` found something wrong. Imports
+nothing heavy, so that ``--help`` comes at once.
+"""
+
+import json
+import os
+import shutil
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from enricher.config import ConfigError, Loaded
+
+FAILED = 1
+MISUSED = 2
+FOUND_WRONG = 3
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="YAML file of settings. [env var: ENRICHER_CONFIG]"),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as service.timeout=2s. May be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
+
+
+def load_settings_or_exit(config: Path | None, overrides: list[str] | None, *, as_json: bool = False) -> "Loaded":
+    """The settings from file, environment and command line.
+
+    Args:
+        config: the file, if one was named.
+        overrides: ``NAME=VALUE`` each.
+        as_json: print mistakes as JSON to stdout rather than as text to stderr.
+
+    Raises:
+        typer.Exit: with 2, when every mistake has been printed.
+    """
+    from enricher.config import ConfigError, load  # noqa: PLC0415  pydantic is slow to import
+
+    try:
+        return load(config, os.environ, overrides or ())
+    except ConfigError as error:
+        if as_json:
+            typer.echo(json.dumps({"error": "configuration", "problems": [p.to_json() for p in error.problems]}))
+        else:
+            typer.echo(_describe(error), err=True)
+        raise typer.Exit(MISUSED) from None
+
+
+def _describe(error: "ConfigError") -> str:
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
+    count = len(error.problems)
+    lines = [
+        f"enricher: the configuration is refused, for {count} reasons:"
+        if count > 1
+        else "enricher: the configuration is refused:",
+        "",
+    ]
+    for problem in error.problems:
+        shown = problem.name if problem.value is None else f"{problem.name} = {problem.value}"
+        lines.append(f"- {shown} ({problem.origin})")
+        text = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+        lines.append(
+            textwrap.fill(
+                text,
+                width,
+                initial_indent="    ",
+                subsequent_indent="    ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)
