@@ -188,11 +188,24 @@ def sync(options: list[str]) -> int:
     tried.
     """
     command = [ensure_uv(), "sync", "--locked", *options]
-    done = subprocess.run(command, cwd=ROOT, check=False)
-    if done.returncode != 0 and not os.environ.keys() & {"UV_SYSTEM_CERTS", "UV_NATIVE_TLS", "SSL_CERT_FILE"}:
+    code, said = call(command, {})
+    if code != 0 and ("certificate" in said or "UnknownIssuer" in said):
         say("trying again with the certificates of this machine")
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"UV_SYSTEM_CERTS": "true"}, check=False)
-    return done.returncode
+        code, _ = call(command, {"UV_SYSTEM_CERTS": "true"})
+    return code
+
+
+def call(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command and show what it says while it does; return its exit code and what it said."""
+    said = []
+    with subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stderr is not None  # noqa: S101  it is piped: for the type checker
+        for line in process.stderr:
+            sys.stderr.write(line)
+            said.append(line)
+    return process.returncode, "".join(said)
 
 
 def main(arguments: list[str]) -> int:
