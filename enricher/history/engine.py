@@ -30,12 +30,15 @@ class Settings(NamedTuple):
         timeout: seconds for one whole answer.
         max_response: bytes of one body.
         headers: sent with every request.
+        keep_idle: seconds after which an idle connection is closed. Below what the usual servers keep them (Tomcat
+            20 s, nginx 75 s), so that we close first: a request on a connection that the server just closed is lost.
     """
 
     max_connections: int
     timeout: float
     max_response: int
     headers: Fields = ()
+    keep_idle: float = 15.0
 
 
 class Reply(NamedTuple):

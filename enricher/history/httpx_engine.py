@@ -2,6 +2,10 @@
 
 It calls httpx's transport and not its client. What an engine must not do is what the client adds (redirects, cookies,
 credentials and proxies from the environment, inflating, a log line with the URL), and it costs as much as the rest.
+
+Each connection is a transport of its own. One transport with a pool of n connections asks the kernel about every idle
+one of them at the start and at the end of every request, and hands one idle connection to all who wait, of whom all
+but one must ask again: that is why httpx is slow with many calls in flight.
 """
 
 import asyncio
@@ -36,12 +40,11 @@ class HttpxEngine:
             transport: instead of httpx's own, such as ``httpx.MockTransport``; ``max_connections`` is its affair then.
         """
         self._settings = settings
-        self._transport = transport or httpx.AsyncHTTPTransport(
-            limits=httpx.Limits(
-                max_connections=settings.max_connections, max_keepalive_connections=settings.max_connections
-            ),
-            trust_env=False,
-        )
+        self._transport = transport
+        self._tls = httpx.create_ssl_context(trust_env=False) if transport is None else None
+        self._transports: list[httpx.AsyncBaseTransport] = []
+        self._unused: list[httpx.AsyncBaseTransport] = []  # a stack: the fewer are used, the fewer are open
+        self._slots = asyncio.Semaphore(settings.max_connections)
         self._headers = list(settings.headers)
         self._scopes: set[asyncio.Timeout] = set()
         self._closed = False
@@ -76,11 +79,27 @@ class HttpxEngine:
         request = httpx.Request(
             "GET" if content is None else "POST", url, content=content, headers=[*self._headers, *headers]
         )
-        response = await self._transport.handle_async_request(request)
-        try:
-            return await self._reply(response)
-        finally:
-            await response.aclose()
+        async with self._slots:
+            transport = self._unused.pop() if self._unused else self._open()
+            try:
+                response = await transport.handle_async_request(request)
+                try:
+                    return await self._reply(response)
+                finally:
+                    await response.aclose()
+            finally:
+                self._unused.append(transport)
+
+    def _open(self) -> httpx.AsyncBaseTransport:
+        transport = self._transport
+        if transport is None:
+            transport = httpx.AsyncHTTPTransport(
+                verify=self._tls or True,
+                limits=httpx.Limits(max_connections=1, keepalive_expiry=self._settings.keep_idle),
+                trust_env=False,
+            )
+        self._transports.append(transport)
+        return transport
 
     async def _reply(self, response: httpx.Response) -> Reply:
         status = response.status_code
@@ -112,10 +131,11 @@ class HttpxEngine:
         self._closed = True
         if self._scopes:
             self._idle.clear()
-            # Ending the calls by their own timeouts lets each give its connection back to the pool. Closing a pool
-            # under its callers would leave those who wait for a connection to wait on.
+            # Ending the calls by their own timeouts lets each unwind as at any other timeout. Closing a transport
+            # under its caller is an error that httpx does not name, and who waits for a slot would wait on.
             now = asyncio.get_running_loop().time()
             for scope in self._scopes:
                 scope.reschedule(now)
             await self._idle.wait()
-        await self._transport.aclose()
+        while self._transports:
+            await self._transports.pop().aclose()

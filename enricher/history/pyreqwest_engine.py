@@ -30,7 +30,6 @@ from enricher.history.engine import (
 from enricher.model import LookupFailure
 
 _OK: Final = 200
-_IDLE_SECONDS: Final = 15.0  # below the keep-alive of the usual servers, so that we close an idle connection first
 
 
 class PyreqwestEngine:
@@ -47,7 +46,7 @@ class PyreqwestEngine:
             ClientBuilder()
             .max_connections(settings.max_connections)
             .pool_max_idle_per_host(settings.max_connections)
-            .pool_idle_timeout(timedelta(seconds=_IDLE_SECONDS))
+            .pool_idle_timeout(timedelta(seconds=settings.keep_idle))
             .pool_timeout(timedelta(seconds=settings.timeout))
             .timeout(timedelta(seconds=settings.timeout))
             .default_headers(list(settings.headers))

@@ -9,7 +9,7 @@ import pytest
 
 from enricher.history import EngineName, OfferHistoryClient, open_client
 from enricher.model import FailureKind, LookupFailure
-from tests.contract.history_talk import DEADLINE, NOW, answers, converse, fails, hangs, until
+from tests.contract.history_talk import NOW, answers, converse, fails, hangs, until
 from tests.contract.scripted_http import EMPTY, JSON, Connection, Request, Script, ScriptedServer
 
 HTML = "Content-Type: text/html; charset=utf-8\r\n"
@@ -346,32 +346,3 @@ def test_close_ends_calls_in_flight(engine: EngineName, *, cancels: bool) -> Non
     kinds, took = converse(engine, hangs, use, max_connections=8)
     assert kinds == {asyncio.CancelledError if cancels else FailureKind.CONNECTION}
     assert took < 1
-
-
-@pytest.mark.parametrize("script", [hangs, answers])
-def test_a_loop_ends_with_calls_in_flight(engine: EngineName, script: Script) -> None:
-    """``asyncio.run`` cancels everything at once, callers and the owner of the client alike: nothing hangs."""
-    callers: list[asyncio.Task[object]] = []
-
-    async def for_ever(client: OfferHistoryClient) -> None:
-        while True:
-            await client.fetch("CONNOR")
-
-    async def owner() -> None:
-        async with ScriptedServer(script) as server:
-            client = open_client(server.url, wall_clock=lambda: NOW, engine=engine, max_connections=16)
-            callers.extend(asyncio.create_task(for_ever(client)) for _ in range(32))
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await client.close()
-
-    async def main(wait: float) -> None:
-        await asyncio.wait([asyncio.create_task(owner())], timeout=wait)
-
-    for turn in range(10):
-        start = time.monotonic()
-        asyncio.run(main(turn * 0.003))
-        assert time.monotonic() - start < DEADLINE / 4
-        assert all(caller.cancelled() for caller in callers)
-        callers.clear()
