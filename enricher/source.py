@@ -203,16 +203,8 @@ class KafkaSource:
         if error is not None:
             self._on_error(error)
             return None
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if topic is None or partition is None or offset is None or (topic, partition) not in self._assigned:
-            return None
-        kind, timestamp = message.timestamp()
-        return Record(
-            topic, partition, offset, timestamp if kind else -1,
-            message.key(),
-            message.value(),
-            message.headers() or [],  # type: ignore[arg-type]  # the binding's list, never another sequence
-        )  # fmt: skip
+        record = to_record(message)
+        return record if record.source in self._assigned else None
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -341,6 +333,19 @@ class KafkaSource:
     def _set_closed(self) -> None:
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
+
+
+def to_record(message: Message) -> Record:
+    """A message that is no error, as a value of ours."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise ValueError("the message has no place in a log")  # only one that was never written or read
+    kind, timestamp = message.timestamp()
+    headers = message.headers() or []
+    return Record(
+        topic, partition, offset, timestamp if kind else -1, message.key(), message.value(),
+        headers,  # type: ignore[arg-type]  # the binding's stub knows no more than that it is some sequence
+    )  # fmt: skip
 
 
 async def _as_coroutine(listener: Listener, partitions: list[TopicPartition]) -> Mapping[TopicPartition, Position]:

@@ -10,8 +10,12 @@ from typing import Annotated
 import typer
 
 from enricher import __version__
+from enricher.cli.check import check
 from enricher.cli.config import config
+from enricher.cli.demo import demo
 from enricher.cli.history_service import history_service
+from enricher.cli.run import run
+from enricher.cli.tail import tail
 
 app = typer.Typer(
     name="enricher",
@@ -43,5 +47,9 @@ def enricher(
     """
 
 
+app.command()(run)
+app.command()(demo)
+app.command()(check)
+app.command()(tail)
 app.command()(config)
 app.command("history-service")(history_service)

@@ -1,0 +1,97 @@
+"""Puts the parts together as the settings say. Nothing else knows both the settings and the parts."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from enricher import __version__
+from enricher.codec import Decoder, Encoder, InputFields
+from enricher.config import Settings
+from enricher.history import OfferHistoryClient, open_client
+from enricher.pipeline import Options, Pipeline
+from enricher.retry import RetryPolicy
+from enricher.sink import KafkaSink
+from enricher.source import KafkaSource
+from enricher.stats import Stats
+
+T = TypeVar("T")
+
+
+def build_client(settings: Settings) -> OfferHistoryClient:
+    """The history service's client."""
+    service = settings.service
+    return open_client(
+        service.url,
+        wall_clock=lambda: time.time_ns() // 1_000_000,
+        method=service.method,
+        engine=service.engine,
+        max_connections=service.max_in_flight,
+        timeout=service.timeout,
+        max_response=service.max_response,
+        user_agent=f"enricher/{__version__}",
+    )
+
+
+def build_decoder(settings: Settings) -> Decoder:
+    """What reads the input."""
+    fields = settings.input.fields
+    return Decoder(
+        InputFields(fields.event_id, fields.customer_id, fields.event_time),
+        settings.input.format,
+        settings.input.max_record,
+    )
+
+
+def build_pipeline(settings: Settings, client: OfferHistoryClient, stats: Stats) -> Pipeline:
+    """The worker."""
+    service, output = settings.service, settings.output
+    return Pipeline(
+        KafkaSource(settings.kafka.consumer_properties(), settings.input.topics),
+        KafkaSink(settings.kafka.producer_properties(), {output.topic, output.dead_letter_topic}),
+        client,
+        build_decoder(settings),
+        Encoder(),
+        options=Options(
+            output_topic=output.topic,
+            dead_letter_topic=output.dead_letter_topic,
+            max_in_flight=service.max_in_flight,
+            order=settings.delivery.order,
+            retry=RetryPolicy(
+                service.backoff.initial, service.backoff.max, service.deadline, settings.failures.on_unavailable
+            ),
+            commit_interval=settings.delivery.commit_interval,
+            max_records=settings.buffer.max_records,
+            max_bytes=settings.buffer.max_bytes,
+            shutdown_deadline=settings.shutdown.deadline,
+        ),
+        stats=stats,
+    )
+
+
+def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+    """Run ``main`` on a new event loop (uvloop where it exists); SIGTERM and SIGINT set the event that it is given.
+
+    A second signal ends the program at once, without committing what is unresolved: exit code 1.
+    """
+
+    async def supervised() -> T:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                raise SystemExit(1)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        return await main(stop)
+
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with suppress(ImportError):  # there is none for some platforms
+        from uvloop import new_event_loop as new_loop  # noqa: PLC0415
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(supervised())

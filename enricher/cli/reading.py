@@ -1,0 +1,116 @@
+"""Reads topics for people and audits: without a group, without committing anything, up to a fixed end or following.
+
+Invariants: the end is fixed when reading begins, so that it is reached while the topic grows; memory does not depend on
+the length of the topic. Gaps in offsets (compaction, transaction markers) are no special case.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from enricher.model import Record
+from enricher.source import to_record
+
+TIMEOUT = 10.0
+BATCH = 500
+
+
+class Bounds(NamedTuple):
+    """The log of one partition: its first offset, and one past its last."""
+
+    low: int
+    high: int
+
+
+class TopicMissing(Exception):  # noqa: N818  says what is wrong
+    """There is no such topic."""
+
+
+class TopicReader:
+    """Reads one topic. Use it in a ``with``.
+
+    Args:
+        properties: librdkafka's, with ``bootstrap.servers``.
+        topic: which.
+
+    Raises:
+        TopicMissing: there is no such topic.
+        KafkaException: the brokers do not answer.
+    """
+
+    def __init__(self, properties: Mapping[str, Any], topic: str) -> None:
+        self.topic = topic
+        self._consumer = Consumer(
+            {
+                **properties,
+                "group.id": f"enricher-reader-{uuid4().hex}",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+            }
+        )
+        found = self._consumer.list_topics(topic, TIMEOUT).topics[topic]
+        if found.error is not None or not found.partitions:
+            self._consumer.close()
+            raise TopicMissing(f"there is no topic {topic}")
+        self._partitions = sorted(found.partitions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def bounds(self) -> dict[int, Bounds]:
+        """Where each partition's log begins and ends now."""
+        return {
+            partition: Bounds(
+                *self._consumer.get_watermark_offsets(KafkaPartition(self.topic, partition), timeout=TIMEOUT)
+            )
+            for partition in self._partitions
+        }
+
+    def read(self, starts: Mapping[int, int], ends: Mapping[int, int] | None) -> Iterator[Record | None]:
+        """The records from ``starts`` up to, and without, ``ends``; without ends it goes on for ever.
+
+        Yields None now and then while nothing comes, so that the caller can look at something else.
+        """
+        open_partitions = {p for p, start in starts.items() if ends is None or start < ends[p]}
+        self._consumer.assign([KafkaPartition(self.topic, p, starts[p]) for p in sorted(open_partitions)])
+        while open_partitions:
+            messages = self._consumer.consume(BATCH, 0.2)
+            if not messages:
+                yield None
+            for message in messages:
+                error = message.error()
+                partition, offset = message.partition() or 0, message.offset() or 0
+                if partition not in open_partitions:
+                    continue
+                if error is not None:
+                    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  a constant, named so by the library
+                        raise KafkaException(error)
+                    if ends is not None and offset >= ends[partition]:
+                        open_partitions.discard(partition)
+                    continue
+                if ends is None or offset < ends[partition]:
+                    yield to_record(message)
+                if ends is not None and offset >= ends[partition] - 1:
+                    open_partitions.discard(partition)
+
+
+def read_all(properties: Mapping[str, Any], topic: str) -> Iterator[Record]:
+    """Every record that the topic holds now."""
+    with TopicReader(properties, topic) as reader:
+        bounds = reader.bounds()
+        starts = {partition: at.low for partition, at in bounds.items()}
+        for record in reader.read(starts, {partition: at.high for partition, at in bounds.items()}):
+            if record is not None:
+                yield record
