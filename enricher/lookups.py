@@ -167,6 +167,8 @@ class Lookups:
         self.scheduler.complete(work)
 
     def _answered(self) -> None:
-        if self.breaker.open:
-            log.info("service_back")
+        was_open = self.breaker.open
         self.breaker.succeeded()
+        if was_open:
+            log.info("service_back")
+            self.pump()  # this task alone would take one event after the other
