@@ -5,7 +5,9 @@ so all settings are given.
 """
 
 import atexit
+import gc
 import os
+import warnings
 from contextlib import closing, suppress
 from typing import Any
 
@@ -47,10 +49,7 @@ def engine() -> str:
     Raises:
         BrokerFailed: it does not answer, or the image cannot be had.
     """
-    try:
-        client: Any = DockerClient(timeout=_ENGINE_TIMEOUT).client
-    except Exception as error:  # the client raises its own, requests' and OS errors alike
-        raise BrokerFailed(f"no Docker engine answers ({_brief(error)})") from error
+    client = _client()
     with closing(client):
         try:
             version = str(client.version()["Version"])
@@ -64,6 +63,20 @@ def engine() -> str:
             except Exception as error:
                 raise BrokerFailed(f"the image {image()} can neither be found nor pulled ({_brief(error)})") from error
     return f"Docker {version}"
+
+
+def _client() -> Any:
+    failure = ""
+    with warnings.catch_warnings():
+        # A client that cannot connect leaves its socket to the garbage collector: let that happen here and quietly,
+        # rather than in the middle of a test.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return DockerClient(timeout=_ENGINE_TIMEOUT).client
+        except Exception as error:  # noqa: BLE001  the client raises its own, requests' and OS errors alike
+            failure = _brief(error)
+        gc.collect()
+    raise BrokerFailed(f"no Docker engine answers ({failure})")
 
 
 def _brief(error: Exception) -> str:

@@ -146,10 +146,11 @@ def _run_pytest(test: str, environment: Mapping[str, str]) -> subprocess.Complet
     ("environment", "said"),
     [
         ({"ENRICHER_TEST_KAFKA": "container", "DOCKER_HOST": "tcp://127.0.0.1:9"}, "no Docker engine answers"),
+        ({"ENRICHER_TEST_KAFKA": "container", "DOCKER_HOST": "unix:///nowhere/d.sock"}, "no Docker engine answers"),
         ({"ENRICHER_TEST_KAFKA": "jvm", "XDG_CACHE_HOME": "{tmp}", "MAVEN_REPOSITORY": "file:///nowhere"}, "fetched"),
         ({"ENRICHER_TEST_KAFKA": "cluster"}, "it may be container, jvm or auto"),
     ],
-    ids=["no-engine", "no-jars", "no-such-way"],
+    ids=["no-engine", "no-socket", "no-jars", "no-such-way"],
 )
 def test_without_kafka_the_run_fails_and_says_why(environment: dict[str, str], said: str, tmp_path: Path) -> None:
     """Where no Kafka can be had, tests fail with what was tried: none is skipped."""
