@@ -52,4 +52,6 @@ app.command()(demo)
 app.command()(check)
 app.command()(tail)
 app.command()(config)
-app.command("history-service")(history_service)
+app.command("history-service", epilog="Example: enricher history-service --port 8089 --latency 20ms --status 503=0.01")(
+    history_service
+)

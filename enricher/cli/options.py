@@ -20,6 +20,8 @@ FAILED = 1
 MISUSED = 2
 FOUND_WRONG = 3
 
+_LONGEST_VALUE = 200
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="YAML file of settings. [env var: ENRICHER_CONFIG]"),
@@ -50,31 +52,26 @@ def load_settings_or_exit(config: Path | None, overrides: list[str] | None, *, a
         if as_json:
             typer.echo(json.dumps({"error": "configuration", "problems": [p.to_json() for p in error.problems]}))
         else:
-            typer.echo(_describe(error), err=True)
+            typer.echo(describe_problems(error), err=True)
         raise typer.Exit(MISUSED) from None
 
 
-def _describe(error: "ConfigError") -> str:
+def describe_problems(error: "ConfigError") -> str:
+    """Every mistake as text for a person, as wide as the terminal."""
     width = max(40, shutil.get_terminal_size((80, 24)).columns)
     count = len(error.problems)
-    lines = [
-        f"enricher: the configuration is refused, for {count} reasons:"
-        if count > 1
-        else "enricher: the configuration is refused:",
-        "",
-    ]
+    reasons = f", for {count} reasons" if count > 1 else ""
+    lines = [f"enricher: the configuration is refused{reasons}:", ""]
     for problem in error.problems:
-        shown = problem.name if problem.value is None else f"{problem.name} = {problem.value}"
-        lines.append(f"- {shown} ({problem.origin})")
+        value = "" if problem.value is None else f" = {_cut(problem.value)}"
+        lines.append(f"- {problem.name}{value} ({problem.origin})")
         text = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
-        lines.append(
-            textwrap.fill(
-                text,
-                width,
-                initial_indent="    ",
-                subsequent_indent="    ",
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+        indent = "    "
+        lines += textwrap.wrap(
+            text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
     return "\n".join(lines)
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]} ..."

@@ -99,7 +99,7 @@ def _later(value: str, instead: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Count = Annotated[int, BeforeValidator(_refuse_truth), Field(ge=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_refuse_truth)]
 Topic = Annotated[str, AfterValidator(_check_topic), WithJsonSchema({"type": "string", "pattern": TOPIC_PATTERN})]
 Path = Annotated[str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "pattern": PATH_PATTERN})]
 Properties = dict[str, Any]  # ``enricher.config.properties`` checks each

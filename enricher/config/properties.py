@@ -92,6 +92,8 @@ def check(name: str, value: Any) -> Wrong | None:
     if not isinstance(value, str | int | float):
         hint = "write the property's whole name as one key, such as security.protocol: SASL_SSL"
         return "must be text, a number, true or false", hint
+    if "\x00" in f"{name}{value}":
+        return "holds a NUL character", "leave it out"  # C would read up to there
     refused = _refusal(name, value)
     return None if refused is None else _explain(name, value, refused)
 

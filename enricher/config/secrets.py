@@ -11,10 +11,12 @@ MASK = "***"
 
 # The words are part of a setting's or a librdkafka property's name: sasl.password, ssl.key.pem, client.secret, ...
 _SECRET = re.compile(
-    r"passw|passphrase|secret|token|credential|api[._-]?key|private|key[._-]pem|oauthbearer[._-]config"
+    r"passw|passphrase|pwd|secret|token|bearer|credential|jaas|api[._-]?key|private|key[._-]pem|oauthbearer[._-]config"
 )
 _NOT_SECRET = re.compile(r"(url|uri|location|_file|endpoint|method)$")  # names a place rather than holding the secret
-_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+_USER_INFO = re.compile(r"(?<=://).*@")  # greedy, as a password that was not escaped may hold anything
+_ADDRESS = re.compile(r"(url|servers)$")
+_BEFORE_AT = re.compile(r"^.*@")
 _QUERY_VALUE = re.compile(r"(?<==)[^&#]+")
 
 
@@ -32,17 +34,21 @@ def mask(name: str, value: Any) -> Any:
         return {key: mask(f"{name}.{key}", item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [mask(name, item) for item in value]
-    if isinstance(value, str) and "://" in value:
+    if not isinstance(value, str):
+        return value
+    if "://" in value:
         place, question, query = _USER_INFO.sub(f"{MASK}@", value).partition("?")
         return place + question + _QUERY_VALUE.sub(MASK, query)
-    return value
+    return _BEFORE_AT.sub(f"{MASK}@", value) if _ADDRESS.search(name) else value
 
 
 def show(name: str, value: Any) -> str:
     """The value as text for a person, secrets masked."""
     masked = mask(name, value)
     if isinstance(masked, list):
-        return ",".join(str(item) for item in masked)
-    if isinstance(masked, bool):
-        return str(masked).lower()
-    return "" if masked is None else str(masked)
+        text = ",".join(str(item) for item in masked)
+    elif isinstance(masked, bool):
+        text = str(masked).lower()
+    else:
+        text = "" if masked is None else str(masked)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")  # spare the terminal

@@ -6,7 +6,7 @@ is taken silently: what is no setting is a problem; a problem shows no secret.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Source:
         hint = "`enricher config --docs` lists all settings"
         if known is not None:
             hint = f"did you mean {known if written is None else PREFIX + known.replace('.', '__').upper()}?"
-        shown = MASK if isinstance(value, Mapping) else show(name, value)
+        shown = None if isinstance(value, Mapping) else show(name, value)
         self.problems.append(Problem(written or name, shown, origin, "there is no such setting", hint))
 
     def _add_map(self, name: str, value: Any, origin: str) -> None:
@@ -125,24 +125,25 @@ def read_file(path: Path) -> Source:
         return source
     parsed = parse_yaml(text, shown)
     source.problems.extend(parsed.problems)
-    for name, value, origin in _settings_of(parsed.values, (), parsed.origins):
-        source.add(name, value, origin)
+    _take(source, parsed.values, (), parsed.origins)
     return source
 
 
-def _settings_of(
-    values: Mapping[str, Any], path: tuple[str, ...], origins: Mapping[tuple[str, ...], str]
-) -> Iterator[tuple[str, Any, str]]:
-    """Descend through the groups; what is within a setting (or within what is none) belongs to it."""
+def _take(
+    source: Source, values: Mapping[str, Any], path: tuple[str, ...], origins: Mapping[tuple[str, ...], str]
+) -> None:
+    """Descend through the groups and maps; what is within a setting (or within what is none) belongs to it."""
+    leaf = leaf_of(".".join(path))
     for key, value in values.items():
         here = (*path, key)
         name = ".".join(here)
-        leaf = leaf_of(name)
-        if name in sections() and value is None:
-            continue  # a group whose entries are all commented out
-        if isinstance(value, Mapping) and (name in sections() or (leaf is not None and leaf.is_map)):
-            yield from _settings_of(value, here, origins)
-        elif leaf is not None and leaf.is_map and name == leaf.name and value is None:
-            continue
-        else:
-            yield name, value, origins[here]
+        inner = leaf_of(name)
+        if "." in key and leaf is None and (inner is not None or name in sections()):
+            hint = f"write {key.replace('.', ': ')}, each on a line of its own below the one before"
+            source.problems.append(Problem(name, None, origins[here], "has dots within one key", hint))
+        elif name not in sections() and (inner is None or not inner.is_map or inner.name != name):
+            source.add(name, value, origins[here])
+        elif isinstance(value, Mapping):
+            _take(source, value, here, origins)
+        elif value is not None:  # none: a group whose entries are all commented out
+            source.add(name, value, origins[here])

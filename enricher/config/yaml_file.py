@@ -27,7 +27,7 @@ def parse_yaml(text: str, file: str) -> Parsed:
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        if root is None:
+        if root is None or root.tag == "tag:yaml.org,2002:null":
             return parsed
         if not isinstance(root, yaml.MappingNode):
             right = "write groups of settings, such as kafka: and, indented below it, bootstrap_servers: host:9092"
@@ -96,7 +96,10 @@ class _Walk:
 
     def _value(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
         if any(node is outer for outer in self._within):
-            raise yaml.MarkedYAMLError(problem="an alias within what it stands for", problem_mark=node.start_mark)
+            message = "is an alias within what it stands for"
+            name, origin = ".".join(path), self._parsed.origins[path]
+            self._parsed.problems.append(Problem(name, None, origin, message, "write out what is meant"))
+            return {}
         self._within.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
