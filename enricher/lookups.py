@@ -71,6 +71,7 @@ class Lookups:
         self.breaker = Breaker()
         self._wake: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._last_answer = float("-inf")
 
     def admit(self, work: Work) -> None:
         """Queue a work; ``pump`` starts it when its turn comes."""
@@ -103,14 +104,17 @@ class Lookups:
             self.breaker.started(now)
             work.attempts += 1
             if work.attempts == 1:
-                work.started = now
+                work.started = work.last_failed = now
         return work
 
     def _wakes_at(self) -> float | None:
         """When a look-up may start that could not now, as far as time alone decides."""
-        if self.breaker.open:
-            return self.breaker.next_probe if self.scheduler.ready or self.scheduler.due is not None else None
-        return self.scheduler.due
+        due, probe = self.scheduler.due, self.breaker.next_probe
+        if not self.breaker.open:
+            return due
+        if probe is None or self.scheduler.ready:
+            return probe
+        return None if due is None else max(probe, due)
 
     def _sleep(self, until: float | None) -> None:
         if self._wake is not None:
@@ -151,9 +155,13 @@ class Lookups:
                 log.warning("service_unavailable", kind=failure.kind, reason=failure.message)
         else:
             self._answered()  # if not as one would like
+        # With little traffic the breaker may not have seen enough: that others are answered takes an answer since this
+        # event failed last, else a quiet worker would give events up in an outage.
+        available = self.breaker.available and self._last_answer >= work.last_failed
+        work.last_failed = now
         due = self._retry.retry_at(
             failure, attempts=work.attempts, started=work.started, now=now,
-            jitter=self._rng.random(), available=self.breaker.available,
+            jitter=self._rng.random(), available=available,
         )  # fmt: skip
         if not work.assignment.current or (due is not None and self._stopped):
             self._on_drop(work)
@@ -169,6 +177,7 @@ class Lookups:
     def _answered(self) -> None:
         was_open = self.breaker.open
         self.breaker.succeeded()
+        self._last_answer = self._clock()
         if was_open:
             log.info("service_back")
             self.pump()  # this task alone would take one event after the other

@@ -46,9 +46,12 @@ class Work:
         event: the decoded record; there once it was decoded.
         attempts: look-ups made for it, failed ones included.
         started: when the first of them began, seconds.
+        last_failed: when the last of them failed (before that, as ``started``), seconds.
     """
 
-    __slots__ = ("assignment", "attempts", "event", "key", "received", "record", "size", "source", "started")
+    __slots__ = (
+        "assignment", "attempts", "event", "key", "last_failed", "received", "record", "size", "source", "started",
+    )  # fmt: skip
 
     def __init__(self, record: Record, assignment: Assignment, received: float) -> None:
         self.record = record
@@ -60,3 +63,4 @@ class Work:
         self.event: Event
         self.attempts = 0
         self.started = 0.0
+        self.last_failed = 0.0
