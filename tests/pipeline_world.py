@@ -1,0 +1,241 @@
+"""A broker, a history service and workers on them, in memory and in virtual time: what pipeline tests are made of.
+
+Invariants: ``run_world`` ends with nothing left over, whatever the test did: no task, and of each worker that ended
+undisturbed no lane, no record held, no partition, no pause (``check_empty``). Every commit is judged when it is made:
+what it calls resolved has an output or a dead letter in the broker at that moment.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, NamedTuple
+
+from enricher.completed import decode_completed
+from enricher.model import Enriched, Event, Position, Record, Rejected, Stage, TopicPartition
+from enricher.pipeline import Options, Pipeline
+from enricher.testing.memory import MemoryBroker, MemoryClient, MemorySink, MemorySource
+from tests.virtual_time import run_virtual
+
+GROUP = "workers"
+INPUT, OUTPUT, LETTERS = "contacts", "enriched", "contacts.dlq"
+
+
+class PlainCodec:
+    """The value is the customer's id; ``broken`` is rejected, ``fault`` raises, ``wide`` gives a large output."""
+
+    def decode(self, record: Record) -> Event:
+        """Bytes to an event."""
+        customer = (record.value or b"broken").decode()
+        if customer.startswith("broken"):
+            raise Rejected(Stage.DECODE, "InvalidJson", "it is broken")
+        if customer.startswith("fault"):
+            raise RuntimeError("the decoder has a fault")
+        return Event(f"{record.partition}-{record.offset}", customer, record.timestamp)
+
+    def encode(self, enriched: Enriched) -> bytes:
+        """Source, attempts, and the number of offers."""
+        at, customer = enriched.enrichment, enriched.contact.customer_id
+        if customer.startswith("odd"):
+            raise Rejected(Stage.ENCODE, "NotEncodable", "it does not fit the schema")
+        width = 1000 if customer.startswith("wide") else 0
+        return f"{at.partition} {at.offset} {at.attempts} {len(enriched.offer_history.offers)} {'x' * width}".encode()
+
+
+class Output(NamedTuple):
+    """Of an enriched event: which record it came from, its key, the attempts it took, and its offers."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    attempts: int
+    offers: int
+
+
+class Letter(NamedTuple):
+    """Of a dead letter: which record it came from, and why."""
+
+    partition: int
+    offset: int
+    stage: str
+    cause: str
+
+
+class Worker:
+    """One pipeline with its own source and sink."""
+
+    def __init__(self, source: MemorySource, sink: MemorySink, pipeline: Pipeline) -> None:
+        self.source = source
+        self.sink = sink
+        self.pipeline = pipeline
+        self.task = asyncio.create_task(pipeline.run())
+
+    @property
+    def in_flight(self) -> int:
+        """Look-ups whose result was not handed over yet."""
+        return self.pipeline._lookups.scheduler.in_flight
+
+    @property
+    def held(self) -> int:
+        """Records held."""
+        return self.pipeline._buffer.records
+
+    async def stop(self) -> None:
+        """Stop it as SIGTERM does, wait for its end, and see that it left nothing over."""
+        self.pipeline.stop()
+        await self.task
+        check_empty(self.pipeline)
+
+    async def failure(self) -> Exception:
+        """The error that it ended with, or ends with soon."""
+        await asyncio.wait([self.task])
+        error = self.task.exception()
+        assert isinstance(error, Exception), f"it ended without an error: {error!r}"
+        return error
+
+
+class World:
+    """A broker with an input of some partitions, and a history service.
+
+    Args:
+        partitions: of the input.
+        client: the history service; one that answers after 20 ms by default.
+    """
+
+    def __init__(self, partitions: int = 1, *, client: MemoryClient | None = None) -> None:
+        self.broker = MemoryBroker({INPUT: partitions, OUTPUT: 1, LETTERS: 1}, on_commit=self._judge)
+        self.client = client or MemoryClient(latency=0.02)
+        self.workers: list[Worker] = []
+        self.commits: list[Mapping[TopicPartition, Position]] = []
+        self._outputs: list[Output] = []
+        self._letters: list[Letter] = []
+        self._resolved: set[tuple[int, int]] = set()
+
+    def send(self, customer: str | None, *, key: str | None = None, partition: int = 0, gap: int = 0) -> Record:
+        """Write an event of this customer to the input; its key is the customer's id unless given."""
+        name = key if key is not None else customer
+        return self.broker.append(
+            INPUT,
+            None if customer is None else customer.encode(),
+            key=None if name is None else name.encode(),
+            partition=partition,
+            timestamp=1_000,
+            gap=gap,
+        )
+
+    def worker(
+        self,
+        *,
+        source: MemorySource | None = None,
+        sink: MemorySink | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Worker:
+        """Start a worker; by default it gets all partitions, and outputs are acknowledged after 2 ms."""
+        source = source or self.source()
+        sink = sink or MemorySink(self.broker, latency=0.002)
+        loop = asyncio.get_running_loop()
+        codec = PlainCodec()
+        pipeline = Pipeline(
+            source, sink, self.client, codec, codec,
+            options=Options(OUTPUT, LETTERS, **options), clock=loop.time, rng=random.Random(seed),
+        )  # fmt: skip
+        worker = Worker(source, sink, pipeline)
+        self.workers.append(worker)
+        return worker
+
+    def source(self, initially: Collection[TopicPartition] | None = None, **options: Any) -> MemorySource:
+        """A source of this world's group; by default it gets all partitions."""
+        partitions = self.broker.partitions([INPUT]) if initially is None else initially
+        return MemorySource(self.broker, GROUP, initially=partitions, **options)
+
+    @property
+    def outputs(self) -> list[Output]:
+        """The enriched events in the order in which they were written."""
+        self._take_in()
+        return self._outputs
+
+    @property
+    def letters(self) -> list[Letter]:
+        """The dead letters in the order in which they were written."""
+        self._take_in()
+        return self._letters
+
+    @property
+    def resolved(self) -> set[tuple[int, int]]:
+        """Partition and offset of each record that has an output or a dead letter."""
+        self._take_in()
+        return self._resolved
+
+    @property
+    def unresolved(self) -> set[tuple[int, int]]:
+        """Partition and offset of each record that has neither."""
+        return {(record.partition, record.offset) for record in self.broker.records(INPUT)} - self.resolved
+
+    def _take_in(self) -> None:
+        """Parse what was written since the last time."""
+        for record in self.broker.read(TopicPartition(OUTPUT, 0), len(self._outputs), 1_000_000):
+            partition, offset, attempts, offers = map(int, (record.value or b"").split()[:4])
+            self._outputs.append(Output(partition, offset, record.key, attempts, offers))
+            self._resolved.add((partition, offset))
+        for record in self.broker.read(TopicPartition(LETTERS, 0), len(self._letters), 1_000_000):
+            header = {name: (value or b"").decode() for name, value in record.headers}
+            at = int(header["__connect.errors.partition"]), int(header["__connect.errors.offset"])
+            stage, cause = header["__connect.errors.stage"], header["__connect.errors.exception.class.name"]
+            self._letters.append(Letter(*at, stage, cause))
+            self._resolved.add(at)
+
+    def committed(self, partition: int = 0) -> int:
+        """The group's offset in a partition of the input; 0 where there is none."""
+        return self.broker.committed(GROUP).get(TopicPartition(INPUT, partition), Position(0)).offset
+
+    async def all_resolved(self, limit: float = 60.0) -> None:
+        """Wait until every record of the input has an output or a dead letter."""
+        await until(lambda: not self.unresolved, lambda: f"unresolved: {sorted(self.unresolved)}", limit)
+
+    def _judge(self, _group: str, positions: Mapping[TopicPartition, Position]) -> None:
+        """No commit may call resolved what has neither output nor dead letter."""
+        self.commits.append(positions)
+        resolved = self.resolved
+        for partition, at in positions.items():
+            beyond = decode_completed(at.offset, at.metadata)
+            assert beyond is not None
+            for record in self.broker.read(partition, 0, 1_000_000):
+                done = record.offset < at.offset or any(r.start <= record.offset < r.end for r in beyond)
+                assert not done or (record.partition, record.offset) in resolved, (
+                    f"{partition} {record.offset} is committed by {at} and was not resolved"
+                )
+
+
+async def until(
+    predicate: Callable[[], Any], description: str | Callable[[], str] = "the condition", limit: float = 60.0
+) -> None:
+    """Wait, in virtual time, until the predicate holds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limit
+    while not predicate():
+        what = description() if callable(description) else description
+        assert loop.time() < deadline, f"waited {limit:g} virtual seconds in vain: {what}"
+        await asyncio.sleep(0.01)
+
+
+def check_empty(pipeline: Pipeline) -> None:
+    """The pipeline holds nothing any more; to be asked when it has ended undisturbed."""
+    scheduler, buffer = pipeline._lookups.scheduler, pipeline._buffer
+    assert (scheduler.lanes, scheduler.waiting, scheduler.in_flight) == (0, 0, 0)
+    assert (buffer.records, buffer.bytes) == (0, 0)
+    assert buffer.paused == frozenset()
+    assert buffer._held == {}
+    assert pipeline._assignments == {}
+    assert pipeline._tasks == set()
+    assert pipeline._lookups._wake is None
+
+
+def run_world(main: Callable[[], Coroutine[Any, Any, None]], *, limit: float = 3600.0) -> None:
+    """Run a test in virtual time; at its end no task may be left."""
+
+    async def checked() -> None:
+        await main()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks are left: {left}"
+
+    run_virtual(checked(), limit=limit)

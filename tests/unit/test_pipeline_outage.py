@@ -1,0 +1,219 @@
+"""What becomes of look-ups that fail: retries, deadlines, dead letters, and waiting for the service."""
+
+import asyncio
+
+import pytest
+
+from enricher.model import FailureKind, LookupFailure
+from enricher.retry import OnUnavailable, RetryPolicy
+from enricher.testing.memory import Call, MemoryClient
+from tests.pipeline_world import Letter, World, run_world, until
+
+
+def failing(kind: FailureKind, *customers: str, retry_after: float | None = None) -> MemoryClient:
+    """A service that answers these customers with a failure, and others after 20 ms."""
+
+    def fails(call: Call) -> LookupFailure | None:
+        return LookupFailure(kind, "as scripted", retry_after=retry_after) if call.customer_id in customers else None
+
+    return MemoryClient(latency=0.02, fails=fails)
+
+
+def down(begin: float, end: float, kind: FailureKind = FailureKind.CONNECTION) -> MemoryClient:
+    """A service that is down for a while, in virtual seconds."""
+    return MemoryClient(
+        latency=0.02, fails=lambda call: LookupFailure(kind, "down") if begin <= call.at < end else None
+    )
+
+
+def test_a_failed_look_up_is_tried_again() -> None:
+    """A failure that passes costs attempts, not the event; the attempts are told in the output."""
+
+    async def main() -> None:
+        world = World()
+        world.client.fails = lambda call: (
+            LookupFailure(FailureKind.UNAVAILABLE, "busy") if call.customer_id == "a" and call.attempt < 3 else None
+        )
+        world.send("a")
+        world.send("b")
+        worker = world.worker()
+        await world.all_resolved()
+        await worker.stop()
+        assert {(output.offset, output.attempts) for output in world.outputs} == {(0, 4), (1, 1)}
+        assert worker.pipeline.stats.retries == 3
+        assert worker.pipeline.stats.failures == {FailureKind.UNAVAILABLE: 3}
+
+    run_world(main)
+
+
+def test_a_retry_keeps_the_order_of_its_key_and_delays_no_other() -> None:
+    """While an event waits to be tried again, its key waits with it, and everybody else goes on."""
+
+    async def main() -> None:
+        world = World()
+        world.client.fails = lambda call: (
+            LookupFailure(FailureKind.SERVER_ERROR, "ill") if call.customer_id == "a" and call.attempt < 5 else None
+        )
+        for number in range(20):
+            world.send("a" if number % 2 == 0 else f"c{number}", key="a" if number % 2 == 0 else None)
+        worker = world.worker(max_in_flight=2)
+        await world.all_resolved()
+        await worker.stop()
+        assert [output.offset for output in world.outputs if output.key == b"a"] == list(range(0, 20, 2))
+        assert all(output.offset % 2 for output in world.outputs[:10])
+
+    run_world(main)
+
+
+def test_retry_after_is_respected() -> None:
+    """The service said when to come back: not a call before."""
+
+    async def main() -> None:
+        world = World()
+        world.client.fails = lambda call: (
+            LookupFailure(FailureKind.TOO_MANY_REQUESTS, "slow down", retry_after=7.0) if call.attempt == 0 else None
+        )
+        world.send("a")
+        worker = world.worker()
+        await world.all_resolved()
+        await worker.stop()
+        first, second = world.client.calls
+        assert 7.0 <= second.at - first.at < 7.5
+
+    run_world(main)
+
+
+def test_a_bad_request_is_a_dead_letter_at_once() -> None:
+    """400 is the event's fault: one attempt."""
+
+    async def main() -> None:
+        world = World(client=failing(FailureKind.BAD_REQUEST, "a"))
+        world.send("a")
+        world.send("b")
+        worker = world.worker()
+        await world.all_resolved()
+        await worker.stop()
+        assert world.letters == [Letter(0, 0, "lookup", "BadRequest")]
+        assert len(world.client.calls) == 2
+
+    run_world(main)
+
+
+def test_a_broken_contract_is_tried_once_more() -> None:
+    """An answer that cannot be typed is asked for twice, then it is a dead letter."""
+
+    async def main() -> None:
+        world = World(client=failing(FailureKind.CONTRACT_VIOLATION, "a"))
+        world.send("a")
+        worker = world.worker()
+        await world.all_resolved()
+        await worker.stop()
+        assert world.letters == [Letter(0, 0, "lookup", "ContractViolation")]
+        assert len(world.client.calls) == 2
+
+    run_world(main)
+
+
+def test_an_event_that_fails_while_others_succeed_is_given_up_at_its_deadline() -> None:
+    """It does not wait for a service that is there; its last attempt is within the deadline."""
+
+    async def main() -> None:
+        world = World(client=failing(FailureKind.SERVER_ERROR, "a"))
+        world.send("a")
+        worker = world.worker(retry=RetryPolicy(deadline=10.0))
+
+        async def feed() -> None:
+            for number in range(200):
+                world.send(f"c{number}")
+                await asyncio.sleep(0.1)
+
+        await feed()
+        await world.all_resolved()
+        await worker.stop()
+        assert world.letters == [Letter(0, 0, "lookup", "ServerError")]
+        calls = [call.at for call in world.client.calls if call.customer_id == "a"]
+        assert len(calls) > 3
+        assert calls[-1] - calls[0] <= 10.0
+
+    run_world(main)
+
+
+@pytest.mark.parametrize("events", [1, 3, 500])
+@pytest.mark.parametrize("kind", [FailureKind.CONNECTION, FailureKind.NOT_FOUND, FailureKind.TIMEOUT])
+def test_an_outage_is_waited_for(kind: FailureKind, events: int) -> None:
+    """Down for two minutes, longer than any deadline: nothing is lost or dead-lettered, and all is done afterwards."""
+
+    async def main() -> None:
+        world = World(2, client=down(0.0, 120.0, kind))
+        for number in range(events):
+            world.send(f"c{number}", partition=number % 2)
+        worker = world.worker()
+        await until(lambda: asyncio.get_running_loop().time() >= 120.0, "the end of the outage", limit=130.0)
+        assert world.resolved == set()
+        assert world.commits == []
+        await world.all_resolved(limit=10.0)
+        await worker.stop()
+        assert world.letters == []
+        assert sum(world.committed(partition) for partition in range(2)) == events
+
+    run_world(main)
+
+
+def test_probes_go_out_once_a_second() -> None:
+    """While the service is down, it is asked at most once a second; when it is back, everything goes on at once."""
+
+    async def main() -> None:
+        world = World(client=down(10.0, 70.0))
+        worker = world.worker()
+        for number in range(700):
+            world.send(f"c{number}")
+            await asyncio.sleep(0.1)
+        opened = 12.0
+        for second in range(12, 69):
+            calls = [call for call in world.client.calls if second <= call.at < second + 1.0 - 1e-6]
+            assert len(calls) <= 1 + (second == opened), f"{len(calls)} calls in second {second}"
+        assert len([call for call in world.client.calls if 12.0 <= call.at < 69.0]) >= 50
+        await world.all_resolved(limit=15.0)
+        await worker.stop()
+        assert world.letters == []
+        assert world.committed() == 700
+
+    run_world(main)
+
+
+def test_an_outage_becomes_dead_letters_where_one_says_so() -> None:
+    """With ``dead-letter`` events are given up at their deadline, and those after the outage are not."""
+
+    async def main() -> None:
+        world = World(client=down(0.0, 40.0))
+        policy = RetryPolicy(deadline=20.0, on_unavailable=OnUnavailable.DEAD_LETTER)
+        worker = world.worker(retry=policy)
+        for number in range(5):
+            world.send(f"c{number}")
+        await until(lambda: len(world.letters) == 5, "all are given up", limit=45.0)
+        assert {letter.cause for letter in world.letters} == {"ConnectionFailed"}
+        await until(lambda: asyncio.get_running_loop().time() > 40.0, "the end of the outage")
+        world.send("later")
+        await world.all_resolved()
+        await worker.stop()
+        assert [output.offset for output in world.outputs] == [5]
+
+    run_world(main)
+
+
+def test_an_outage_fills_the_buffer_and_no_more() -> None:
+    """The input goes on while the service is down: partitions are paused at the cap, and resumed afterwards."""
+
+    async def main() -> None:
+        world = World(3, client=down(0.0, 60.0))
+        worker = world.worker(source=world.source(batch=20), max_records=100)
+        for number in range(900):
+            world.send(f"c{number}", partition=number % 3)
+            await asyncio.sleep(0.05)
+        assert worker.held <= 100 + 20
+        await world.all_resolved(limit=100.0)
+        assert worker.source.paused == set()
+        await worker.stop()
+        assert world.letters == []
+
+    run_world(main)
