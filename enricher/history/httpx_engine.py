@@ -42,7 +42,7 @@ class HttpxEngine:
         self._settings = settings
         self._transport = transport
         self._tls = httpx.create_ssl_context(trust_env=False) if transport is None else None
-        self._transports: list[httpx.AsyncBaseTransport] = []
+        self._transports: set[httpx.AsyncBaseTransport] = set()
         self._unused: list[httpx.AsyncBaseTransport] = []  # a stack: the fewer are used, the fewer are open
         self._slots = asyncio.Semaphore(settings.max_connections)
         self._headers = list(settings.headers)
@@ -84,11 +84,23 @@ class HttpxEngine:
             try:
                 response = await transport.handle_async_request(request)
                 try:
-                    return await self._reply(response)
+                    reply = await self._reply(response)
                 finally:
                     await response.aclose()
-            finally:
-                self._unused.append(transport)
+            except BaseException:
+                # httpcore shields its cleaning up from anyio's cancellation and not from asyncio's: a call cancelled
+                # at the wrong moment leaves its connection busy for ever, and whoever gets the transport next waits.
+                await self._discard(transport)
+                raise
+            self._unused.append(transport)
+            return reply
+
+    async def _discard(self, transport: httpx.AsyncBaseTransport) -> None:
+        if transport is self._transport:
+            self._unused.append(transport)  # another's; what it holds is its affair
+        else:
+            await transport.aclose()
+            self._transports.discard(transport)  # after that, so that a second cancellation leaves it to close()
 
     def _open(self) -> httpx.AsyncBaseTransport:
         transport = self._transport
@@ -98,7 +110,7 @@ class HttpxEngine:
                 limits=httpx.Limits(max_connections=1, keepalive_expiry=self._settings.keep_idle),
                 trust_env=False,
             )
-        self._transports.append(transport)
+        self._transports.add(transport)
         return transport
 
     async def _reply(self, response: httpx.Response) -> Reply:

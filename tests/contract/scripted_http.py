@@ -89,6 +89,7 @@ class ScriptedServer:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _task: writer.close())  # also where it was cancelled before its first step
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
@@ -106,7 +107,6 @@ class ScriptedServer:
             self.broken_off += 1
         finally:
             self.open_now -= 1
-            writer.close()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:
