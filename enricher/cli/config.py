@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from enricher.config.document import Row
 
+_WIDEST_COLUMN = 24
+
 
 def config(
     config_file: ConfigFile = None,
@@ -47,7 +49,7 @@ def config(
 
 def _print_plain(effective: "Sequence[Row]") -> None:
     names = max(len(row.name) for row in effective)
-    values = max(len(row.text) for row in effective)
+    values = min(_WIDEST_COLUMN, max(len(row.text) for row in effective))  # one long URL should not widen them all
     for row in effective:
         typer.echo(f"{row.name:<{names}}  {row.text:<{values}}  {row.origin}".rstrip())
 
@@ -59,8 +61,11 @@ def _print_table(effective: "Sequence[Row]") -> None:
 
     from enricher.config import DEFAULT  # noqa: PLC0415
 
-    table = Table("Setting", "Value", "Source", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Setting", no_wrap=True)
+    table.add_column("Value", overflow="fold")
+    table.add_column("Source", overflow="fold")
     for row in effective:
         style = "dim" if row.origin == DEFAULT else ""
-        table.add_row(*(Text(text, style=style, overflow="fold") for text in (row.name, row.text, row.origin)))
+        table.add_row(*(Text(text, style=style) for text in (row.name, row.text, row.origin)))
     Console().print(table)

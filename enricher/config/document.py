@@ -38,8 +38,7 @@ def rows(loaded: Loaded) -> list[Row]:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a file of settings.
 
-    Nothing is required, as a file may leave to the environment or the command line what it does not say. A key that
-    starts with ``x-`` is no setting either.
+    Nothing is required, as a file may leave to the environment or the command line what it does not say.
     """
     schema = Settings.model_json_schema()
     for model in [schema, *schema["$defs"].values()]:
@@ -77,6 +76,8 @@ service:
   owns. On the command line what follows the map's name is the property's (`--set
   kafka.properties.security.protocol=SASL_SSL`); in the environment it is a JSON object, or the property's name with
   underscores for its dots (`ENRICHER_KAFKA__PROPERTIES__SASL_PASSWORD`). Maps of several sources are put together.
+- Secrets belong into the file or the environment: a command line is seen by every user of the machine. What is called
+  a password, secret, token or the like is masked wherever settings are shown.
 - Whatever is wrong is refused at start, all of it at once, an unknown setting included.
 - `enricher config` shows the effective settings and their sources, without secrets; `enricher config --schema` prints
   a JSON Schema for editors and charts.

@@ -19,6 +19,7 @@ from enricher.scheduler import Order
 
 MIB = 1 << 20
 TOPIC_PATTERN = r"^[a-zA-Z0-9._-]{1,249}$"
+URL_PATTERN = r"^https?://[^@/?#\s]+([/?][^#\s]*)?$"
 PATH_PATTERN = r"^[^.\s]+(\.[^.\s]+)*$"
 
 _MAX_PORT = 65_535
@@ -123,7 +124,7 @@ Topics = Annotated[
     AfterValidator(_check_distinct),
     _listed({"type": "string", "pattern": TOPIC_PATTERN}),
 ]
-Url = Annotated[str, AfterValidator(_check_url), WithJsonSchema({"type": "string", "pattern": "^https?://[^@\\s#]+$"})]
+Url = Annotated[str, AfterValidator(_check_url), WithJsonSchema({"type": "string", "pattern": URL_PATTERN})]
 
 
 class Section(BaseModel):

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 
 from pydantic_core import PydanticCustomError
 
+from enricher.config.secrets import printable
+
 NOT_SET = "not set"
 """The origin of a setting that nobody gave and that has no default."""
 
@@ -30,6 +32,10 @@ class Problem:
     origin: str
     message: str
     hint: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("name", "origin"):  # names come from outside as much as values do
+            object.__setattr__(self, field, printable(getattr(self, field)))
 
     def __str__(self) -> str:
         shown = self.name if self.value is None else f"{self.name} = {self.value}"

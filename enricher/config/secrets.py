@@ -51,4 +51,9 @@ def show(name: str, value: Any) -> str:
         text = str(masked).lower()
     else:
         text = "" if masked is None else str(masked)
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")  # spare the terminal
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """The text, escaped if it holds what a terminal would act on."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -81,8 +81,11 @@ class Source:
 def read_environment(environ: Mapping[str, str]) -> Source:
     """Every setting in the environment."""
     source = Source()
+    in_pod = "KUBERNETES_SERVICE_HOST" in environ
     for variable, value in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or _KUBERNETES.fullmatch(variable):
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        if in_pod and _KUBERNETES.fullmatch(variable):
             continue
         name = variable.removeprefix(PREFIX).lower().replace("__", ".")
         leaf = leaf_of(name)

@@ -204,3 +204,5 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     """A value may hold anything, and is shown escaped."""
     (problem,) = refused("service.method=\x1b[31mred")
     assert problem.value == "\\x1b[31mred"
+    (problem,) = refused(environ={"ENRICHER_\x1b[31mRED": "1"})
+    assert problem.name == problem.origin == "ENRICHER_\\x1b[31mRED"

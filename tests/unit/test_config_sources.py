@@ -167,7 +167,10 @@ def test_variables_that_kubernetes_makes_for_a_service_named_enricher_are_none_o
         "ENRICHER_PORT_8080_TCP_PROTO": "tcp",
         "ENRICHER_METRICS_SERVICE_HOST": "10.0.0.2",
     }
-    assert loaded(environ=environ).settings == loaded().settings
+    assert loaded(environ=environ | {"KUBERNETES_SERVICE_HOST": "10.0.0.3"}).settings == loaded().settings
+    assert sorted(problem.name for problem in refused(environ=environ)) == sorted(
+        environ
+    )  # elsewhere they are mistakes
 
 
 def test_merge_keys_and_anchors_of_yaml(tmp_path: Path) -> None:
