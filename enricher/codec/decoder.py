@@ -1,0 +1,78 @@
+"""Tells the encoding of a record's value and has it read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from enricher.codec.avro_input import read_confluent, read_single_object
+from enricher.codec.json_input import JsonReader
+from enricher.model import Event, Record, Rejected, Stage
+
+Reader: TypeAlias = Callable[[bytes, Record], Event]
+
+_WHITESPACE = b" \t\r\n"
+_CONFLUENT = 0x00
+_SINGLE_OBJECT = 0xC3
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class InputFields:
+    """Where the fields that matter stand in a JSON event: dotted paths."""
+
+    event_id: str = "eventId"
+    customer_id: str = "customerId"
+    event_time: str = "contactTime"
+
+
+class Decoder:
+    """Reads events.
+
+    Args:
+        fields: where the fields that matter stand.
+        encoding: ``auto`` tells it by the first bytes; ``json`` and ``avro`` refuse the other.
+        max_bytes: a larger value is rejected without being read.
+    """
+
+    def __init__(
+        self,
+        fields: InputFields | None = None,
+        encoding: Literal["auto", "json", "avro"] = "auto",
+        max_bytes: int = 1 << 20,
+    ) -> None:
+        paths = fields or InputFields()
+        self._json = JsonReader(paths.event_id, paths.customer_id, paths.event_time)
+        self._max_bytes = max_bytes
+        self._readers: dict[int, Reader] = {}
+        if encoding != "avro":
+            self._readers |= dict.fromkeys(b"{" + _WHITESPACE, self._json.read)
+        if encoding != "json":
+            self._readers |= {_CONFLUENT: read_confluent, _SINGLE_OBJECT: read_single_object}
+        self._expected = {"auto": "JSON or Avro", "json": "JSON", "avro": "Avro"}[encoding]
+
+    def decode(self, record: Record) -> Event:
+        """The event in a record's value.
+
+        Raises:
+            Rejected: at stage decode, with what is wrong.
+        """
+        value = record.value
+        if not value:
+            kind = "null (a tombstone)" if value is None else "empty"
+            raise Rejected(Stage.DECODE, "EmptyValue", f"the record's value is {kind}; an event was expected")
+        if len(value) > self._max_bytes:
+            raise Rejected(
+                Stage.DECODE,
+                "TooLarge",
+                f"the value has {len(value):,} bytes, and input.max_record allows {self._max_bytes:,}",
+            )
+        reader = self._readers.get(value[0])
+        if reader is None:
+            if self._expected != "Avro" and value[:1] in b'["-0123456789tfn':
+                raise Rejected(Stage.DECODE, "NotAnObject", "the value is JSON, but not an object: { was expected")
+            raise Rejected(
+                Stage.DECODE,
+                "UnknownEncoding",
+                f"the value begins with the bytes {value[:_SHOWN].hex(' ')}, which no {self._expected} event does",
+            )
+        return reader(value, record)

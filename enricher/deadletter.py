@@ -1,0 +1,85 @@
+"""Dead letters: a record that could not be enriched, with its bytes untouched and the cause in its headers.
+
+The headers are named as Kafka Connect names them (KIP-298), all values text, so that the tools that people have read
+them. Invariants: key, value, timestamp and foreign headers are the record's; a record that was a dead letter before has
+its old cause replaced, so that headers do not pile up; no header grows beyond ``MAX_MESSAGE``. Pure.
+"""
+
+from typing import NamedTuple
+
+from enricher.model import Headers, Outgoing, Record, Rejected
+
+PREFIX = "__connect.errors."
+COUNT = "enricher.dead-letter.count"
+ATTEMPTS = "enricher.attempts"
+MAX_MESSAGE = 1_024
+"""Characters of the message that are kept."""
+
+
+class DeadLetterCause(NamedTuple):
+    """Why, and from where, a record came to the dead letters.
+
+    Attributes:
+        topic, partition, offset: where it was read.
+        stage: where it was rejected.
+        cause: the name of the cause.
+        message: in words.
+        attempts: look-ups that were made for it.
+        times: how many times it has become a dead letter.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    stage: str
+    cause: str
+    message: str
+    attempts: int
+    times: int
+
+
+def dead_letter(record: Record, rejected: Rejected, topic: str, *, attempts: int = 0) -> Outgoing:
+    """The dead letter of a record.
+
+    Args:
+        record: as it was read.
+        rejected: why.
+        topic: of the dead letters.
+        attempts: look-ups that were made for it.
+    """
+    before = parse_dead_letter(record.headers)
+    headers = [(name, value) for name, value in record.headers if not _ours(name)]
+    causes = {
+        PREFIX + "topic": record.topic,
+        PREFIX + "partition": str(record.partition),
+        PREFIX + "offset": str(record.offset),
+        PREFIX + "stage": rejected.stage.value,
+        PREFIX + "exception.class.name": rejected.cause,
+        PREFIX + "exception.message": rejected.message[:MAX_MESSAGE],
+        ATTEMPTS: str(attempts),
+        COUNT: str(before.times + 1 if before else 1),
+    }
+    headers += [(name, text.encode("utf-8", "backslashreplace")) for name, text in causes.items()]
+    return Outgoing(topic, record.key, record.value, headers, record.timestamp)
+
+
+def parse_dead_letter(headers: Headers) -> DeadLetterCause | None:
+    """The cause in a dead letter's headers; None where there is none that can be read."""
+    found = {name: (value or b"").decode("utf-8", "replace") for name, value in headers if _ours(name)}
+    try:
+        return DeadLetterCause(
+            found[PREFIX + "topic"],
+            int(found[PREFIX + "partition"]),
+            int(found[PREFIX + "offset"]),
+            found.get(PREFIX + "stage", ""),
+            found.get(PREFIX + "exception.class.name", ""),
+            found.get(PREFIX + "exception.message", ""),
+            int(found.get(ATTEMPTS, "0")),
+            int(found.get(COUNT, "1")),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(PREFIX) or name in (COUNT, ATTEMPTS)
