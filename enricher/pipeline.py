@@ -272,12 +272,12 @@ class Pipeline:
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """See ``enricher.protocols.Listener``."""
         self.stats.rebalances += 1
-        for work in self._lookups.revoke(partitions):
-            self.drop(work)
         self._forget(partitions)
         log.warning("partitions_lost", partitions=_names(partitions), all=len(self._assignments))
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        for work in self._lookups.revoke(partitions):
+            self.drop(work)
         for partition in partitions:
             assignment = self._assignments.pop(partition, None)
             if assignment is not None:
@@ -341,8 +341,7 @@ class Pipeline:
         self._changed.set()
         if assignment.current:
             assignment.tracker.resolve(work.record.offset)
-            if self._buffer.relieved(work.source):
-                self._apply_back_pressure()
+        self._relieve(work)
 
     def refused(self, work: Work, rejected: Rejected) -> None:
         """See ``enricher.delivery.Owner``."""
@@ -354,6 +353,13 @@ class Pipeline:
         work.assignment.dropped += 1
         self._buffer.remove(work.source, work.size, current=work.assignment.current)
         self._changed.set()
+        if not work.assignment.current:  # else its partition is about to go, and the rest with it
+            self._relieve(work)
+
+    def _relieve(self, work: Work) -> None:
+        """The work is held no more: its partition may go on, or all may, even if the work's own one is gone."""
+        if self._buffer.relieved(work.source):
+            self._apply_back_pressure()
 
     # ---- tasks -------------------------------------------------------------------------------------------------
 
