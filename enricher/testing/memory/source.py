@@ -140,6 +140,7 @@ class MemorySource:
             positions: Mapping[TopicPartition, Position] = {}
             try:
                 async with asyncio.timeout(self._revoke_deadline):
+                    await asyncio.sleep(0)  # what was delivered before is heard before
                     positions = await self._listener.revoked(sorted(mine))
             except TimeoutError:
                 self._loop.call_soon(self._listener.lost, sorted(mine))
@@ -219,7 +220,7 @@ class MemorySource:
                 batch += records
         if batch:
             self._wake()
-            self._listener.records(batch)
+            self._loop.call_soon(self._listener.records, batch)
 
 
 def _no_fault(_positions: Mapping[TopicPartition, Position]) -> CommitFailed | None:
