@@ -27,6 +27,7 @@ OWNED: Mapping[str, tuple[str, str]] = {
     "on_delivery": (_CALLBACK, "leave it out"),
     "on_commit": (_CALLBACK, "leave it out"),
     "logger": (_CALLBACK, "leave it out"),
+    "default.topic.config": ("librdkafka has given it up", "set the properties within it by themselves"),
     "plugin.library.paths": ("foreign code in the client may break every guarantee", "leave it out"),
 }
 """Properties that are refused whatever their value: why, and what to do instead."""
@@ -56,6 +57,7 @@ BOUND: Mapping[str, tuple[Callable[[Any], bool], str, str]] = {
 """Properties of which only some values are accepted: whether this one is, why not, and what to do instead."""
 
 _SENTINEL = "enricher.no.such.property"
+_UNTEXT = re.compile("[\x00\ud800-\udfff]")  # C reads up to a NUL; a lone surrogate crashes confluent-kafka 2.16
 _RENAMED = re.compile(r"[_-]")
 
 
@@ -72,8 +74,6 @@ def _refusal(name: str, value: Any) -> str | None:
     except KafkaException as error:
         text: str = error.args[0].str().strip()
         return None if _SENTINEL in text else text
-    except (TypeError, ValueError):
-        return "is no value that librdkafka takes"
     raise AssertionError("librdkafka took a property that does not exist")
 
 
@@ -92,8 +92,8 @@ def check(name: str, value: Any) -> Wrong | None:
     if not isinstance(value, str | int | float):
         hint = "write the property's whole name as one key, such as security.protocol: SASL_SSL"
         return "must be text, a number, true or false", hint
-    if "\x00" in f"{name}{value}":
-        return "holds a NUL character", "leave it out"  # C would read up to there
+    if _UNTEXT.search(f"{name}{value}"):
+        return "holds what is no text", "use UTF-8 without NUL characters"
     refused = _refusal(name, value)
     return None if refused is None else _explain(name, value, refused)
 

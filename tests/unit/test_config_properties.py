@@ -67,6 +67,10 @@ def test_whatever_the_adapters_fix_cannot_be_set(name: str) -> None:
         ("batch.size", 0, "allowed is 1..2147483647"),
         ("security.protocol", "TLS", "its CONFIGURATION.md says more"),
         ("linger.ms", "soon", "its CONFIGURATION.md says more"),
+        ("client.id", "a\x00b", "use UTF-8 without NUL characters"),
+        ("client.id", "\udcff", "use UTF-8 without NUL characters"),
+        ("\udcff", "x", "use UTF-8 without NUL characters"),
+        ("", "x", "its CONFIGURATION.md lists them all"),
         ("linger.ms", None, "write the property's whole name as one key, such as security.protocol: SASL_SSL"),
     ],
 )

@@ -206,3 +206,11 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert problem.value == "\\x1b[31mred"
     (problem,) = refused(environ={"ENRICHER_\x1b[31mRED": "1"})
     assert problem.name == problem.origin == "ENRICHER_\\x1b[31mRED"
+
+
+def test_what_looks_like_a_date_and_is_none_is_text(tmp_path: Path) -> None:
+    """YAML makes dates of such values, and would fail with a traceback."""
+    file = tmp_path / "f.yaml"
+    file.write_text("input: {format: 2026-99-99}", encoding="utf-8")
+    (problem,) = refused(file=file)
+    assert (problem.value, problem.message) == ("2026-99-99", "must be auto, json or avro")
