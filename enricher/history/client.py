@@ -126,6 +126,8 @@ def check_url(url: str) -> None:
     Raises:
         ValueError: it says what is wrong, without the URL, as that may hold a password.
     """
+    if not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
+        raise ValueError("the service's URL must be escaped: ASCII without spaces")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("the service's URL must be absolute: http://host:port/path, or https")
@@ -133,8 +135,6 @@ def check_url(url: str) -> None:
         raise ValueError("the service's URL must not hold credentials")
     if parts.fragment:
         raise ValueError("the service's URL must not hold a fragment")
-    if not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
-        raise ValueError("the service's URL must be escaped: ASCII without spaces")
     if parts.port == 0:  # reading it also checks that it is a number in range
         raise ValueError("the service's URL must not have port 0")
 

@@ -121,7 +121,9 @@ class HttpxEngine:
         length = declared_length(fields.get("content-length"))
         fits = length is None or length <= limit
         if fits:
-            async for chunk in response.aiter_raw():
+            if not isinstance(response.stream, httpx.AsyncByteStream):
+                raise TypeError("an asynchronous transport must answer with an asynchronous stream")
+            async for chunk in response.stream:  # as it came: iterating the response itself would inflate it
                 if len(body) + len(chunk) > limit:
                     fits = False
                     break
