@@ -5,13 +5,18 @@ whichever is there; ports are free ones and the project's name is its own, so th
 images are told by ``KAFKA_IMAGE`` and ``PYTHON_IMAGE``.
 """
 
+import io
 import json
 import os
 import secrets
 import subprocess
 import sys
 import time
+from typing import Any, cast
 
+from fastavro import schemaless_reader
+
+from enricher.schemas import ENRICHED_CONTACT
 from tests.harness.broker import free_port
 from tests.harness.clients import committed, read_topic
 
@@ -92,6 +97,19 @@ def find_compose() -> list[str]:
     raise Failed("neither the Compose plugin nor docker-compose is there; on Debian: apt-get install docker-compose")
 
 
+def decoded(value: bytes | None) -> dict[str, Any]:
+    """An output record's value, read by the schema that its fingerprint names.
+
+    Raises:
+        Failed: it is not Avro single-object encoded with that schema.
+    """
+    prefix = b"\xc3\x01" + ENRICHED_CONTACT.fingerprint
+    if value is None or not value.startswith(prefix):
+        raise Failed("an output record is not single-object encoded with the schema EnrichedContact")
+    contact = schemaless_reader(io.BytesIO(value[len(prefix) :]), ENRICHED_CONTACT.parsed, None)
+    return cast("dict[str, Any]", contact)
+
+
 def check(compose: Compose) -> None:
     """Bring it up and see events come out.
 
@@ -108,8 +126,9 @@ def check(compose: Compose) -> None:
         if time.monotonic() > deadline or state["Status"] == "exited":
             raise Failed(f"{len(live)} enriched events, the worker is {state['Status']}")
         time.sleep(1)
-    if not all(record.key and record.value and record.value.startswith(b"\xc3\x01") for record in live):
-        raise Failed("an enriched event without key, or not Avro single-object encoded")
+    offers = sum(len(decoded(record.value)["offerHistory"]["offers"]) for record in live)
+    if offers == 0:
+        raise Failed(f"{len(live)} enriched events hold not one offer")
     compose.call("stop", "generator", "worker")
     code = compose.container("worker")["ExitCode"]
     if code != 0:

@@ -28,12 +28,13 @@ def main(uv: str) -> int:
         subprocess.run(export, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         environment = built / "environment"
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(environment)], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", str(environment / "bin" / "python")]
+        install = [uv, "pip", "install", "--quiet", "--python", str(environment)]
         subprocess.run([*install, "-r", str(requirements), str(wheel)], cwd=built, check=True)
-        script = str(environment / "bin" / "enricher")
-        for arguments in (["--version"], ["--help"], ["schema", "--help"]):
+        bin_folder = environment / "bin"
+        for command in (["enricher", "--version"], ["enricher", "--help"], ["python", "-c", "import enricher.schemas"]):
             # Away from the project's folder: what is not in the wheel must not be found there.
-            subprocess.run([script, *arguments], cwd=built, check=True, stdout=subprocess.DEVNULL)
+            command[0] = str(bin_folder / command[0])
+            subprocess.run(command, cwd=built, check=True, stdout=subprocess.DEVNULL)
     print(f"wheel-test: passed ({wheel.name}, {len(names)} files)")
     return 0
 
