@@ -49,7 +49,7 @@ class Lookups:
         on_answer: Callable[[Work, Answer], Awaitable[None]],
         on_reject: Callable[[Work, Rejected], Awaitable[None]],
         on_drop: Callable[[Work], None],
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
         max_in_flight: int,
         order: Order,
         retry: RetryPolicy,

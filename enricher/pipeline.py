@@ -134,6 +134,7 @@ class Pipeline:
         )
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._worker: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()  # set whenever something was resolved or dropped, for those that wait for it
         self._error: Exception | None = None
@@ -150,7 +151,7 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
-        self._spawn(self._work())
+        self._worker = self._spawn(self._work())
         try:
             await self._stop.wait()
         finally:
@@ -197,9 +198,7 @@ class Pipeline:
             self.drop(work)
         try:
             async with asyncio.timeout(max(0.0, deadline - reserve - self._clock())):
-                while self._lookups.scheduler.in_flight and self._error is None:
-                    await self._change()
-                await self._sink.flush()
+                await self._finish()
         except (TimeoutError, ProduceFailed):
             log.warning("drain_incomplete", in_flight=self._lookups.scheduler.in_flight)
         for task in self._tasks:
@@ -212,6 +211,16 @@ class Pipeline:
             except (TimeoutError, CommitFailed) as error:
                 log.warning("drain_step_failed", step=step.__qualname__, error=str(error) or "no answer in time")
         log.info("drained", unresolved=sum(assignment.tracker.pending for assignment in self._assignments.values()))
+
+    async def _finish(self) -> None:
+        """Return when what is under way is handed over and acknowledged; after a failure, when it is acknowledged."""
+        while True:
+            # Look-ups, and dead letters that wait for room; an acknowledgement may bring one more of these.
+            while self._tasks - {self._worker} and self._error is None:
+                await self._change()
+            await self._sink.flush()
+            if self._error is not None or not self._tasks - {self._worker}:
+                return
 
     # ---- what the source tells ---------------------------------------------------------------------------------
 
@@ -368,10 +377,11 @@ class Pipeline:
         self._changed.clear()
         await self._changed.wait()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
