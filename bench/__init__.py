@@ -1,0 +1,1 @@
+"""Measurements of the worker; ``python -m bench`` runs them."""
