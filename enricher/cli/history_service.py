@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from enricher.testing.faults import Faults

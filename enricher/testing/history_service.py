@@ -69,6 +69,7 @@ class HistoryServer:
         self._indent = indent
         self._counts = Counts(customers=count_customers)
         self._requestors = Requestors(self._counts)
+        self._requestors.configure(self._faults)
         self._planner = Planner(self._faults)
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cache_left = cache_bytes
