@@ -3,6 +3,7 @@
 Invariants: pure. A response is rendered once and can be sent any number of times.
 """
 
+import json
 from collections.abc import Iterable
 from http import HTTPStatus
 
@@ -29,9 +30,8 @@ def render(
 
 
 def render_error(status: int, message: str, *, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """A response with ``{"error": message}``; the message must need no escaping in JSON but for quotes."""
-    text = message.replace("\\", "\\\\").replace('"', '\\"')
-    return render(status, f'{{"error": "{text}"}}'.encode(), headers=headers)
+    """A response with ``{"error": message}``."""
+    return render(status, json.dumps({"error": message}).encode(), headers=headers)
 
 
 class Request:
