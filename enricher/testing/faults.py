@@ -130,7 +130,7 @@ class Faults(Behaviour, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
     Attributes:
         customers: behaviours by customer id, in place of the general one.
-        capacity: requests served at once; more of them wait, first come first served, as for Pega's requestor pool.
+        capacity: requests served at once; more of them wait, first come first served, as for the pool of a Pega node.
         queue_limit: requests that may wait; one more is answered 503 at once.
         down: ``refuse`` (or true) closes the listening socket and every connection, ``reset`` resets every request.
         seed: of the random draws; they start anew whenever faults are set.

@@ -17,11 +17,12 @@ import msgspec
 
 from enricher.testing.faults import Faults, Kind
 from enricher.testing.histories import GeneratedHistories, Histories, pretty
+from enricher.testing.http_connection import Exchange
 from enricher.testing.http_messages import render, render_error
-from enricher.testing.http_server import Exchange, HttpServer
+from enricher.testing.http_server import HttpServer
 from enricher.testing.plan import Planner
 from enricher.testing.service_admin import administer
-from enricher.testing.service_call import Call, Requestors
+from enricher.testing.service_call import Call, Places
 from enricher.testing.service_stats import Counts, Stats
 
 PATH = "/prweb/PRRestService/PegaMKTContainer/V2/CustomerOfferHistory"
@@ -68,8 +69,8 @@ class HistoryServer:
         self._bad_prefix = bad_prefix
         self._indent = indent
         self._counts = Counts(customers=count_customers)
-        self._requestors = Requestors(self._counts)
-        self._requestors.configure(self._faults)
+        self._places = Places(self._counts)
+        self._places.configure(self._faults)
         self._planner = Planner(self._faults)
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cache_left = cache_bytes
@@ -150,7 +151,7 @@ class HistoryServer:
             self._listening = asyncio.get_running_loop().create_task(self._listen(self._service.bind()))
         self._faults = faults
         self._planner = Planner(faults)
-        self._requestors.configure(faults)
+        self._places.configure(faults)
         if faults.refuses:
             self._service.refuse()
             # Not at once: the faults may have come over a connection of the service, which is owed their answer.
@@ -194,7 +195,7 @@ class HistoryServer:
             return
         counts.entered(customer_id)
         plan = self._planner.plan(customer_id)
-        Call(exchange, plan, lambda: self._answer(customer_id), self._requestors, counts).begin()
+        Call(exchange, plan, lambda: self._answer(customer_id), self._places, counts).begin()
 
     def _administer(self, exchange: Exchange) -> None:
         """A request on the administration's port."""

@@ -8,8 +8,8 @@ from typing import Protocol
 import msgspec
 
 from enricher.testing.faults import Faults
+from enricher.testing.http_connection import Exchange
 from enricher.testing.http_messages import Request, render, render_error
-from enricher.testing.http_server import Exchange
 from enricher.testing.service_stats import Stats
 
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 from time import time
 
 from enricher.testing.faults import Faults, Kind
+from enricher.testing.http_connection import Exchange
 from enricher.testing.http_messages import render, render_error
-from enricher.testing.http_server import Exchange
 from enricher.testing.plan import Plan
 from enricher.testing.service_stats import Counts
 
@@ -22,7 +22,7 @@ _HTML_TYPE = "text/html;charset=UTF-8"
 _DRIP_INTERVAL = 0.05  # seconds; slower drips send single bytes less often
 
 
-class Requestors:
+class Places:
     """The places in which calls are served, and the queue before them: first come, first served."""
 
     def __init__(self, counts: Counts) -> None:
@@ -82,19 +82,19 @@ class Call:
         exchange: the request and the way to answer.
         plan: what becomes of it.
         answer: renders the right answer; called when it is needed.
-        requestors: where it is served.
+        places: where it is served.
         counts: where it is counted.
     """
 
-    __slots__ = ("_answer", "_counts", "_exchange", "_gone", "_plan", "_requestors", "_sending", "_serving", "_timer")
+    __slots__ = ("_answer", "_counts", "_exchange", "_gone", "_plan", "_places", "_sending", "_serving", "_timer")
 
     def __init__(
-        self, exchange: Exchange, plan: Plan, answer: Callable[[], bytes], requestors: Requestors, counts: Counts
+        self, exchange: Exchange, plan: Plan, answer: Callable[[], bytes], places: Places, counts: Counts
     ) -> None:
         self._exchange = exchange
         self._plan = plan
         self._answer = answer
-        self._requestors = requestors
+        self._places = places
         self._counts = counts
         self._serving = False
         self._sending = False
@@ -104,9 +104,9 @@ class Call:
 
     def begin(self) -> None:
         """Enter the queue, or be refused by it."""
-        if not self._requestors.enter(self):
+        if not self._places.enter(self):
             self._counts.by_fault["refused_by_queue"] += 1
-            self._send(503, render_error(503, "no requestor is free and the queue is full"))
+            self._send(503, render_error(503, "no place is free and the queue is full"))
 
     def serve(self) -> None:
         """A place is free: the latency begins."""
@@ -193,7 +193,7 @@ class Call:
         self._counts.abandoned += 1
         self._gone = True
         if not self._serving:
-            self._requestors.withdraw(self)
+            self._places.withdraw(self)
             self._leave()
         elif self._timer is None or self._sending:  # it hangs, or drips
             if self._timer is not None:
@@ -205,7 +205,7 @@ class Call:
         self._counts.in_flight -= 1
         if self._serving:
             self._serving = False
-            self._requestors.leave()
+            self._places.leave()
 
 
 @lru_cache(maxsize=1)

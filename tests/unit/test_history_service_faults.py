@@ -322,12 +322,19 @@ def test_down(loop: str, down: Literal[True, "refuse"]) -> None:
             # Over HTTP, on the port that is always up.
             assert (await http.put(server.admin_url + "/faults", content=b"{}")).status_code == 200
             assert (await ask(server)).status_code == 200
-            # To and fro within one turn of the loop.
+            # Back and forth within one turn of the loop.
             server.faults = Faults(down=True)
             server.faults = Faults()
             server.faults = Faults(down=True)
             server.faults = Faults()
             assert (await ask(server)).status_code == 200
+            # Down again before it had begun to listen.
+            server.faults = Faults(down=True)
+            server.faults = Faults()
+            server.faults = Faults(down=True)
+            await wait_until_async(lambda: server._listening is None, "the listening to settle")
+            with pytest.raises(httpx.ConnectError):
+                await ask(server)
 
     run(main, loop)
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from enricher.testing.faults import Faults
 from enricher.testing.histories import FixedHistories, GeneratedHistories
 from enricher.testing.history_service import PATH, HistoryServer
+from enricher.testing.http_connection import MAX_HEAD, Exchange
 from enricher.testing.http_messages import Request, render
-from enricher.testing.http_server import MAX_BODY, MAX_HEAD, Exchange, HttpServer
+from enricher.testing.http_server import MAX_BODY, HttpServer
 from enricher.testing.threaded import ThreadedHistoryServer
 from tests.harness.waiting import wait_until_async
 from tests.unit.service_talk import LOOPS, ask, client, post, run, talk
@@ -258,7 +259,7 @@ def test_the_administration() -> None:
                 for bad in (
                     b"",
                     b"{",
-                    b'{"resett": 1}',
+                    b'{"speed": 1}',
                     b'{"status": {"503": "often"}}',
                     b'{"x": "\xff"}',
                     b'{"a\\nb": 1}',

@@ -94,7 +94,7 @@ def test_senseless_faults_are_refused(options: dict[str, Any], message: str) -> 
     [
         ("", "truncated"),
         ("[]", "Expected `object`"),
-        ('{"resett": 0.1}', "unknown field `resett`"),
+        ('{"speed": 0.1}', "unknown field `speed`"),
         ('{"reset": "often"}', "Expected `float`, got `str` - at `$.reset`"),
         ('{"reset": 7}', "the rate of reset is 7"),
         ('{"down": "maybe"}', r"Invalid enum value 'maybe' - at `\$.down`"),
