@@ -16,6 +16,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ import structlog
 from enricher import __version__
 from enricher.buffer import Buffer
 from enricher.deadletter import dead_letter
-from enricher.delivery import AtLeastOnce
+from enricher.delivery import Delivery
 from enricher.lookups import Lookups
 from enricher.model import (
     Enriched,
@@ -38,7 +39,7 @@ from enricher.model import (
     Status,
     TopicPartition,
 )
-from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Sink, Source
+from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Source
 from enricher.retry import RetryPolicy
 from enricher.scheduler import Order
 from enricher.stats import Stats
@@ -48,6 +49,12 @@ log = structlog.get_logger(__name__)
 
 COMMIT_RESERVE = 3.0
 """Seconds of a drain's deadline kept for the last commit and for leaving the group."""
+
+COMMIT_RETRY = 0.1
+"""Seconds between two tries of the last commit."""
+
+SETTLE_FLOOR = 2.0
+"""Seconds that a revocation keeps for writing and committing, however long the look-ups took."""
 
 
 class Decoder(Protocol):
@@ -87,7 +94,7 @@ class Pipeline:
 
     Args:
         source: where records come from.
-        sink: where records go.
+        delivery: where records go, and what is promised of it.
         client: the history service.
         decoder: bytes to events.
         encoder: enriched events to bytes.
@@ -100,7 +107,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        sink: Sink,
+        delivery: Delivery,
         client: HistoryClient,
         decoder: Decoder,
         encoder: Encoder,
@@ -111,14 +118,14 @@ class Pipeline:
         stats: Stats | None = None,
     ) -> None:
         self._source = source
-        self._sink = sink
+        self._delivery = delivery
         self._decoder = decoder
         self._encoder = encoder
         self._options = options
         self._clock = clock
         self.stats = stats or Stats()
         self._buffer = Buffer(options.max_records, options.max_bytes)
-        self._delivery = AtLeastOnce(source, sink, self, self.stats)
+        delivery.attach(self)
         self._lookups = Lookups(
             client,
             on_answer=self._answered,
@@ -172,7 +179,7 @@ class Pipeline:
         self.stop()
 
     async def _work(self) -> None:
-        await self._sink.start()
+        await self._delivery.start()
         await self._source.start(self)
         while True:
             await asyncio.sleep(self._options.commit_interval)
@@ -184,6 +191,17 @@ class Pipeline:
 
     async def _commit(self) -> None:
         await self._delivery.commit(self._assignments.values())
+
+    async def _commit_at_last(self) -> None:
+        """Commit, again and again if need be: nobody comes after this."""
+        while True:
+            try:
+                await self._commit()
+            except CommitFailed as error:
+                log.warning("commit_failed", error=str(error))
+                await asyncio.sleep(COMMIT_RETRY)
+            else:
+                return
 
     async def _drain(self) -> None:
         """Finish what is in flight, commit, close, all within the deadline."""
@@ -204,7 +222,7 @@ class Pipeline:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for step in (self._commit, self._source.close, self._sink.close):
+        for step in (self._commit_at_last, self._source.close, self._delivery.close):
             try:
                 async with asyncio.timeout(max(1.0, deadline - self._clock())):
                     await step()
@@ -218,7 +236,7 @@ class Pipeline:
             # Look-ups, and dead letters that wait for room; an acknowledgement may bring one more of these.
             while self._tasks - {self._worker} and self._error is None:
                 await self._change()
-            await self._sink.flush()
+            await self._delivery.flush()
             if self._error is not None or not self._tasks - {self._worker}:
                 return
 
@@ -264,16 +282,16 @@ class Pipeline:
         """See ``enricher.protocols.Listener``. What is in flight gets ``Options.revoke_grace``."""
         self.stats.rebalances += 1
         going = [self._assignments[partition] for partition in partitions if partition in self._assignments]
+        deadline = self._clock() + self._options.revoke_grace
         for work in self._lookups.revoke(partitions):
             self.drop(work)
         if not self._draining:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.revoke_grace):
                     while any(assignment.working for assignment in going):
                         await self._change()
-            except TimeoutError:
-                pass
-        positions = {a.partition: at for a in going if (at := a.tracker.position()) != a.committed}
+        grace = max(SETTLE_FLOOR, deadline - self._clock())
+        positions = await self._delivery.settle(going, self._assignments.values(), grace)
         self._forget(partitions)
         log.info("partitions_revoked", partitions=_names(partitions), all=len(self._assignments))
         return positions
@@ -326,8 +344,7 @@ class Pipeline:
             await self._publish(work, output, None)
 
     async def _reject(self, work: Work, rejected: Rejected) -> None:
-        letter = dead_letter(work.record, rejected, self._options.dead_letter_topic, attempts=work.attempts)
-        await self._publish(work, letter, rejected)
+        await self._publish(work, self.dead_letter(work, rejected), rejected)
 
     async def _publish(self, work: Work, output: Outgoing, rejected: Rejected | None) -> None:
         if rejected is None:  # a dead letter shares the record's bytes
@@ -348,13 +365,15 @@ class Pipeline:
             self.stats.dead_letters[rejected.stage, rejected.cause] += 1
         self._buffer.remove(work.source, work.size, current=assignment.current)
         self._changed.set()
-        if assignment.current:
-            assignment.tracker.resolve(work.record.offset)
         self._relieve(work)
 
     def refused(self, work: Work, rejected: Rejected) -> None:
         """See ``enricher.delivery.Owner``."""
         self._spawn(self._reject(work, rejected))
+
+    def dead_letter(self, work: Work, rejected: Rejected) -> Outgoing:
+        """See ``enricher.delivery.Owner``."""
+        return dead_letter(work.record, rejected, self._options.dead_letter_topic, attempts=work.attempts)
 
     def drop(self, work: Work) -> None:
         """See ``enricher.delivery.Owner``. It stays unresolved, so that nothing past it is committed."""

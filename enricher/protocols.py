@@ -4,7 +4,7 @@ Obligations are stated at each method. One contract suite (``tests/contract``) h
 adapters to them.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from enricher.model import Offer, Outgoing, Position, Record, TopicPartition
@@ -62,6 +62,10 @@ class Source(Protocol):
         """
         ...
 
+    def group(self) -> object:
+        """What a transaction shows the broker, so that it refuses one of a member that is none any more."""
+        ...
+
     async def close(self) -> None:
         """Leave the group and release everything; nothing is delivered afterwards. May be called twice."""
         ...
@@ -108,6 +112,43 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release everything. Records not acknowledged are dropped. May be called twice."""
+        ...
+
+
+class TransactionAborted(Exception):  # noqa: N818  likewise
+    """Nothing of a transaction was written; the same may be written in another one.
+
+    Attributes:
+        too_large: indices of the records that are larger than the client or the broker takes.
+    """
+
+    def __init__(self, message: str, *, too_large: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.too_large = too_large
+
+
+class Transactions(Protocol):
+    """Writes records and commits positions together. Methods never block the event loop."""
+
+    async def start(self) -> None:
+        """Connect."""
+        ...
+
+    async def commit(
+        self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object
+    ) -> None:
+        """Write the records and commit the positions in one transaction. One call at a time.
+
+        A cancelled call goes on: only its end tells what came of the transaction.
+
+        Raises:
+            TransactionAborted: nothing was written.
+            ProduceFailed: the transactional producer cannot go on, or another one has taken its place.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release everything; a transaction under way is left to its timeout. May be called twice."""
         ...
 
 

@@ -89,6 +89,7 @@ class KafkaSource:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._assigned: set[TopicPartition] = set()  # the thread's own
+        self._group: object = None  # replaced by the thread, read by the loop
         self._callback_error: Exception | None = None
         self._committing: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -130,6 +131,10 @@ class KafkaSource:
         self._send(commit)
         await done
 
+    def group(self) -> object:
+        """The group's metadata as the thread last saw it; see ``enricher.protocols.Source``."""
+        return self._group
+
     async def close(self) -> None:
         """Leave the group; see ``enricher.protocols.Source``."""
         self._stopping.set()
@@ -155,6 +160,7 @@ class KafkaSource:
                     on_lost=self._guarded(self._on_lost),
                 )
                 while not self._stopping.is_set():
+                    self._group = consumer.consumer_group_metadata()
                     self._obey(consumer)
                     self._read(consumer)
                 self._obey(consumer)
@@ -242,6 +248,7 @@ class KafkaSource:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         mine = [TopicPartition(p.topic, p.partition) for p in partitions]
+        self._group = consumer.consumer_group_metadata()
         answer = asyncio.run_coroutine_threadsafe(_as_coroutine(self._listener, mine), self._loop)
         try:
             positions = answer.result(self._revoke_deadline)

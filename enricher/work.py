@@ -17,9 +17,10 @@ class Assignment:
         committed: what was committed last.
         current: whether it is still ours.
         dropped: works that will not be resolved here.
+        handed: works whose output is handed over and not resolved yet.
     """
 
-    __slots__ = ("committed", "current", "dropped", "partition", "tracker")
+    __slots__ = ("committed", "current", "dropped", "handed", "partition", "tracker")
 
     def __init__(self, partition: TopicPartition, position: Position) -> None:
         self.partition = partition
@@ -27,11 +28,12 @@ class Assignment:
         self.committed = position
         self.current = True
         self.dropped = 0
+        self.handed = 0
 
     @property
     def working(self) -> int:
-        """Records that will still be resolved here, unless something goes wrong."""
-        return self.tracker.pending - self.dropped
+        """Records of which an output will still be handed over."""
+        return self.tracker.pending - self.dropped - self.handed
 
 
 class Work:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from enricher.completed import decode_completed
+from enricher.delivery import AtLeastOnce
 from enricher.model import Enriched, Event, Position, Record, Rejected, Stage, TopicPartition
 from enricher.pipeline import Options, Pipeline
+from enricher.stats import Stats
 from enricher.testing.memory import MemoryBroker, MemoryClient, MemorySink, MemorySource
 from tests.virtual_time import run_virtual
 
@@ -134,9 +136,9 @@ class World:
         source = source or self.source()
         sink = sink or MemorySink(self.broker, latency=0.002)
         loop = asyncio.get_running_loop()
-        codec = PlainCodec()
+        codec, stats = PlainCodec(), Stats()
         pipeline = Pipeline(
-            source, sink, self.client, codec, codec,
+            source, AtLeastOnce(source, sink, stats), self.client, codec, codec, stats=stats,
             options=Options(OUTPUT, LETTERS, **options), clock=loop.time, rng=random.Random(seed),
         )  # fmt: skip
         worker = Worker(source, sink, pipeline)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from enricher import __version__
 from enricher.codec import Decoder, Encoder, InputFields
 from enricher.config import Settings
+from enricher.delivery import AtLeastOnce
 from enricher.history import OfferHistoryClient, open_client
 from enricher.pipeline import Options, Pipeline
 from enricher.retry import RetryPolicy
@@ -48,9 +49,11 @@ def build_decoder(settings: Settings) -> Decoder:
 def build_pipeline(settings: Settings, client: OfferHistoryClient, stats: Stats) -> Pipeline:
     """The worker."""
     service, output = settings.service, settings.output
+    source = KafkaSource(settings.kafka.consumer_properties(), settings.input.topics)
+    sink = KafkaSink(settings.kafka.producer_properties(), {output.topic, output.dead_letter_topic})
     return Pipeline(
-        KafkaSource(settings.kafka.consumer_properties(), settings.input.topics),
-        KafkaSink(settings.kafka.producer_properties(), {output.topic, output.dead_letter_topic}),
+        source,
+        AtLeastOnce(source, sink, stats),
         client,
         build_decoder(settings),
         Encoder(),

@@ -58,7 +58,7 @@ class MemorySource:
         self._commit_latency = commit_latency
         self._overshoot = overshoot
         self._revoke_deadline = revoke_deadline
-        self._initially = initially
+        self._initially = set(initially)
         self.refuse_commit: CommitFault = _no_fault
         self.lose_answer: CommitFault = _no_fault
         self.paused: set[TopicPartition] = set()
@@ -111,6 +111,10 @@ class MemorySource:
         if (error := self.lose_answer(mine)) is not None:
             raise error
 
+    def group(self) -> object:
+        """See ``enricher.protocols.Source``: the member itself, and what it has been assigned."""
+        return self
+
     async def close(self) -> None:
         """Give everything back and leave; see ``enricher.protocols.Source``."""
         if self._listener is None or self._closed:
@@ -123,16 +127,20 @@ class MemorySource:
     # ---- what the test calls -----------------------------------------------------------------------------------
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
-        """Give it partitions, which it reads from where the group stands."""
+        """Give it partitions, which it reads from where the group stands; before ``start``, from then on."""
+        if self._listener is None:
+            self._initially.update(partitions)
+            return
         starts = {partition: self._start_of(partition) for partition in partitions}
         self._next.update({partition: start.offset for partition, start in starts.items()})
         self._generation.update(starts.keys())
-        if starts and self._listener is not None:
+        if starts:
             self._loop.call_soon(self._listener.assigned, starts)
         self._wake()
 
     async def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """Take partitions back: ask the listener, commit its answer, and only then let them go."""
+        self._initially.difference_update(partitions)
         async with self._turn:
             mine = self._next.keys() & set(partitions)
             if self._listener is None or self._closed or not mine:
@@ -154,9 +162,10 @@ class MemorySource:
 
     def lose(self, partitions: Collection[TopicPartition]) -> None:
         """Take partitions away without asking, as after a session timeout."""
+        self._initially.difference_update(partitions)
         mine = self._next.keys() & set(partitions)
         self._unassign(mine)
-        if self._listener is not None:
+        if self._listener is not None and mine:
             self._loop.call_soon(self._listener.lost, sorted(mine))
 
     def fail(self, error: Exception) -> None:

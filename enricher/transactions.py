@@ -1,0 +1,185 @@
+"""Writes outputs and offsets in Kafka transactions: all of a transaction, or nothing of it.
+
+One transaction holds the outputs of many records and the positions that they resolve
+(https://cwiki.apache.org/confluence/display/KAFKA/KIP-447): a reader with ``read_committed`` sees each output once,
+and a worker that lost its partitions without knowing it is fenced by the group's generation. The transactional id is
+new for each producer, so that nobody has to number replicas.
+
+Invariants: one transaction at a time, on a thread of its own, so that the event loop and its look-ups go on; a call
+that times out is made again until the broker has answered, since until then the outcome is unknown; an error that is
+neither retriable nor asks for an abort is fatal.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from enricher.model import Outgoing, Position, TopicPartition
+from enricher.protocols import ProduceFailed, TransactionAborted
+from enricher.sink import DEFAULTS
+
+log = structlog.get_logger(__name__)
+
+CALL_TIMEOUT = 10.0
+"""Seconds for one call to the broker, after which it is made again."""
+
+FIXED: dict[str, str | int | float | bool] = {
+    "enable.idempotence": True,
+    "transaction.timeout.ms": 10_000,  # a worker that dies leaves readers waiting for no longer than this
+    "delivery.report.only.error": True,  # the commit answers for what was written
+}
+"""``transaction.timeout.ms`` also bounds ``message.timeout.ms``, which therefore is left to librdkafka."""
+
+
+class KafkaTransactions:
+    """A transactional producer, as ``enricher.protocols.Transactions`` wants it.
+
+    Args:
+        properties: librdkafka's; ``bootstrap.servers`` is needed.
+        group_id: of the consumer; it begins the transactional id, for those who look at the broker.
+    """
+
+    def __init__(self, properties: Mapping[str, Any], group_id: str) -> None:
+        self._properties = {**DEFAULTS, **properties, **FIXED}
+        self._group_id = group_id
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="transactions")
+        self._producer: Producer | None = None
+
+    async def start(self) -> None:
+        """Connect and get a producer id; waits as long as no broker answers.
+
+        Raises:
+            ProduceFailed: the broker refuses, for good.
+        """
+        await self._call(self._start)
+
+    async def commit(
+        self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object
+    ) -> None:
+        """Write the records and commit the positions, all or nothing; see ``enricher.protocols.Transactions``."""
+        await self._call(partial(self._commit, records, positions, group))
+
+    async def close(self) -> None:
+        """Release everything. May be called twice."""
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    async def _call(self, function: Callable[[], None]) -> None:
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, function))
+
+    # ---- on the thread -----------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        transactional_id = f"enricher-{self._group_id}-{uuid4().hex}"
+        self._producer = producer = Producer(
+            {**self._properties, "transactional.id": transactional_id, "error_cb": _on_error},
+            logger=logging.getLogger("librdkafka.producer"),
+        )
+        self._again(lambda: producer.init_transactions(CALL_TIMEOUT))
+
+    def _commit(self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object) -> None:
+        producer = self._producer
+        if producer is None:
+            raise ProduceFailed("the transactional producer is closed")
+        refused: dict[int, KafkaError] = {}
+        offsets = [
+            KafkaPartition(at.topic, at.partition, position.offset, metadata=position.metadata)
+            for at, position in positions.items()
+        ]
+        try:
+            self._again(producer.begin_transaction)
+            for index, record in enumerate(records):
+                self._produce(producer, record, partial(_note, refused, index))
+            if offsets:
+                self._again(lambda: producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT))
+            self._again(lambda: producer.commit_transaction(CALL_TIMEOUT))
+        except (_Abort, _TooLarge) as reason:
+            self._again(lambda: producer.abort_transaction(CALL_TIMEOUT))
+            too_large = [index for index, error in refused.items() if error.code() == KafkaError.MSG_SIZE_TOO_LARGE]
+            if isinstance(reason, _TooLarge):
+                too_large.append(reason.index)
+            raise TransactionAborted(str(reason), too_large=sorted(set(too_large))) from None
+
+    def _produce(self, producer: Producer, record: Outgoing, on_delivery: Callable[..., None]) -> None:
+        while True:
+            try:
+                producer.produce(
+                    record.topic,
+                    record.value,
+                    record.key,
+                    headers=record.headers,  # type: ignore[arg-type]  # a list is invariant; theirs may hold str too
+                    timestamp=max(record.timestamp, 0),
+                    on_delivery=on_delivery,
+                )
+            except BufferError:
+                producer.poll(0.1)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise _TooLarge(on_delivery.args[1]) from None  # type: ignore[attr-defined]  # a partial
+                self._judge(error)
+            else:
+                return
+
+    def _again(self, call: Callable[[], object]) -> None:
+        """Make a call until it is answered: with a timeout nothing is known of the outcome but that one must ask."""
+        while True:
+            try:
+                call()
+            except KafkaException as error:
+                self._judge(error)
+                log.info("transaction_call_repeated", error=_explain(error.args[0]))
+            else:
+                return
+
+    def _judge(self, error: KafkaException) -> None:
+        """Return if the call is to be made again.
+
+        Raises:
+            _Abort: the transaction has to be aborted.
+            ProduceFailed: the producer is of no use any more.
+        """
+        cause: KafkaError = error.args[0]
+        if cause.fatal():
+            raise ProduceFailed(f"the transactional producer cannot go on: {_explain(cause)}") from error
+        if cause.txn_requires_abort():
+            raise _Abort(_explain(cause)) from error
+        if not cause.retriable() and cause.code() != KafkaError._TIMED_OUT:  # noqa: SLF001  the library's constant
+            raise ProduceFailed(f"the transaction failed: {_explain(cause)}") from error
+
+    def _close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+
+
+class _Abort(Exception):  # noqa: N818
+    """The transaction has to be aborted."""
+
+
+class _TooLarge(Exception):  # noqa: N818
+    """A record is larger than the client takes."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__("a record is too large")
+        self.index = index
+
+
+def _note(refused: dict[int, KafkaError], index: int, error: KafkaError | None, _message: Message) -> None:
+    if error is not None:
+        refused[index] = error
+
+
+def _on_error(error: KafkaError) -> None:
+    log.warning("kafka_producer_error", code=error.name(), error=error.str(), fatal=error.fatal())
+
+
+def _explain(error: KafkaError) -> str:
+    return f"{error.name()}: {error.str()}"
