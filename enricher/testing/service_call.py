@@ -86,7 +86,7 @@ class Call:
         counts: where it is counted.
     """
 
-    __slots__ = ("_answer", "_counts", "_exchange", "_gone", "_plan", "_places", "_sending", "_serving", "_timer")
+    __slots__ = ("_answer", "_counts", "_exchange", "_gone", "_places", "_plan", "_sending", "_serving", "_timer")
 
     def __init__(
         self, exchange: Exchange, plan: Plan, answer: Callable[[], bytes], places: Places, counts: Counts
