@@ -177,20 +177,19 @@ def test_closing_leaves_nothing_behind(loop: str) -> None:
     """An idle connection, a request that hangs and one that waits do not hold the service up; `run` looks for tasks."""
 
     async def main() -> None:
-        server = HistoryServer(faults=Faults(customers={"H": Faults(hang=1)}, latency="60s", capacity=2))
-        await server.start()
-        asked = [asyncio.create_task(ask(server, customer)) for customer in ("H", "A", "B", "C")]
-        _, idle = await asyncio.open_connection("127.0.0.1", int(server.base_url.rpartition(":")[2]))
-        await wait_until_async(lambda: server.stats.connections_open == 5, "all connections")
-        await wait_until_async(lambda: server.stats.in_flight == 4, "all requests")
-        await server.close()
-        await server.close()
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert all(isinstance(answer, httpx.TransportError) for answer in answers)
-        idle.close()
-        assert server.stats.connections_open == 0
-        with pytest.raises(httpx.ConnectError):
-            await ask(server)
+        async with HistoryServer(faults=Faults(customers={"H": Faults(hang=1)}, latency="60s", capacity=2)) as server:
+            asked = [asyncio.create_task(ask(server, customer)) for customer in ("H", "A", "B", "C")]
+            _, idle = await asyncio.open_connection("127.0.0.1", int(server.base_url.rpartition(":")[2]))
+            await wait_until_async(lambda: server.stats.connections_open == 5, "all connections")
+            await wait_until_async(lambda: server.stats.in_flight == 4, "all requests")
+            await server.close()
+            await server.close()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert all(isinstance(answer, httpx.TransportError) for answer in answers)
+            idle.close()
+            assert server.stats.connections_open == 0
+            with pytest.raises(httpx.ConnectError):
+                await ask(server)
 
     run(main, loop)
 
@@ -199,12 +198,11 @@ def test_closing_with_grace_finishes_what_is_on_its_way() -> None:
     """Answers that come within the grace are sent."""
 
     async def main() -> httpx.Response:
-        server = HistoryServer(faults=Faults(latency="100ms"))
-        await server.start()
-        asked = asyncio.create_task(ask(server))
-        await wait_until_async(lambda: server.stats.in_flight == 1, "the request")
-        await server.close(grace=10)
-        return await asked
+        async with HistoryServer(faults=Faults(latency="100ms")) as server:
+            asked = asyncio.create_task(ask(server))
+            await wait_until_async(lambda: server.stats.in_flight == 1, "the request")
+            await server.close(grace=10)
+            return await asked
 
     assert run(main).status_code == 200
 
