@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import fastavro
 
+from enricher.codec.json_input import checked_time
 from enricher.model import Event, Record, Rejected, Stage
 from enricher.schemas import CUSTOMER_CONTACT
 
@@ -34,6 +35,15 @@ def _reject(cause: str, message: str) -> NoReturn:
     raise Rejected(Stage.DECODE, cause, message)
 
 
+def why_unreadable(error: Exception) -> str:
+    """What fastavro's error means, without the values that it may show."""
+    if isinstance(error, EOFError):
+        return "ends in the middle of a field"
+    if isinstance(error, UnicodeDecodeError):
+        return "has a text that is not in UTF-8"
+    return f"is cut off or does not match the schema ({type(error).__name__})"
+
+
 def read_single_object(value: bytes, record: Record) -> Event:
     """The event in a value that begins with ``C3``.
 
@@ -55,18 +65,18 @@ def read_single_object(value: bytes, record: Record) -> Event:
         stream.seek(HEADER)
         fields: Any = fastavro.schemaless_reader(stream, _PLAIN, None)
     except Exception as error:  # noqa: BLE001  fastavro raises whatever the broken bytes lead it to
-        _reject("InvalidAvro", f"the Avro body cannot be read: {type(error).__name__}")
+        _reject("InvalidAvro", f"the Avro body {why_unreadable(error)}")
     left = len(value) - stream.tell()
     if left:
         _reject("InvalidAvro", f"{left} bytes follow the Avro body")
-    if not fields["customerId"].strip():
+    if not fields["customerId"] or fields["customerId"].isspace():
         _reject("InvalidCustomerId", "the customer id is empty")
     if not fields["eventId"]:
         _reject("InvalidEventId", "the event id is empty")
     return Event(
         fields["eventId"],
         fields["customerId"],
-        fields["contactTime"],
+        checked_time(fields["contactTime"]),
         fields["channel"],
         fields["direction"],
         fields["reason"],

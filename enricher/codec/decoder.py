@@ -10,10 +10,8 @@ from enricher.model import Event, Record, Rejected, Stage
 
 Reader: TypeAlias = Callable[[bytes, Record], Event]
 
-_WHITESPACE = b" \t\r\n"
 _CONFLUENT = 0x00
 _SINGLE_OBJECT = 0xC3
-_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,9 @@ class Decoder:
         fields: where the fields that matter stand.
         encoding: ``auto`` tells it by the first bytes; ``json`` and ``avro`` refuse the other.
         max_bytes: a larger value is rejected without being read.
+
+    Raises:
+        ValueError: the fields do not stand apart.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Decoder:
         self._max_bytes = max_bytes
         self._readers: dict[int, Reader] = {}
         if encoding != "avro":
-            self._readers |= dict.fromkeys(b"{" + _WHITESPACE, self._json.read)
+            self._readers |= dict.fromkeys(JsonReader.BEGINNINGS, self._json.read)
         if encoding != "json":
             self._readers |= {_CONFLUENT: read_confluent, _SINGLE_OBJECT: read_single_object}
         self._expected = {"auto": "JSON or Avro", "json": "JSON", "avro": "Avro"}[encoding]
@@ -68,11 +69,9 @@ class Decoder:
             )
         reader = self._readers.get(value[0])
         if reader is None:
-            if self._expected != "Avro" and value[:1] in b'["-0123456789tfn':
-                raise Rejected(Stage.DECODE, "NotAnObject", "the value is JSON, but not an object: { was expected")
             raise Rejected(
                 Stage.DECODE,
                 "UnknownEncoding",
-                f"the value begins with the bytes {value[:_SHOWN].hex(' ')}, which no {self._expected} event does",
+                f"the value begins with the byte {value[0]:02x}, which no {self._expected} event does",
             )
         return reader(value, record)
