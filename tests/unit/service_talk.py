@@ -18,7 +18,8 @@ LOOPS = ["asyncio", "uvloop"] if importlib.util.find_spec("uvloop") else ["async
 def run(main: Callable[[], Coroutine[Any, Any, T]], loop: str = "asyncio") -> T:
     """Run a test's body, and hold it to leaving no task and no unhandled error behind.
 
-    The body closes its server even where it fails: uvloop's ``close`` never returns while connections are being served.
+    The body closes its server even where it fails: with warnings as errors, uvloop's ``close`` does not return while a
+    server is still open, connected or not.
     """
     unhandled: list[dict[str, Any]] = []
 
