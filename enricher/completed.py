@@ -10,8 +10,11 @@ metadata, so that a restart or a rebalance does not repeat it. The idea is Confl
 - ``b``: a bit for each offset, 1 is resolved, lowest bit first.
 - ``R``, ``B``: the same, compressed with zlib.
 
-The shortest is taken. Invariants: never longer than ``LIMIT`` (the broker refuses 4,096 bytes); a map that would be
-is cut at its end, where less known only means work done again. Pure.
+The shortest is taken. Every run is longer than zero: the committed offset itself is never resolved.
+
+Invariants: never longer than ``LIMIT`` (the broker refuses 4,096 bytes); a map that would be is cut at its end, where
+less known only means work done again; what is written can be read; reading takes bounded time and memory, whoever
+wrote it. Pure.
 """
 
 import base64
@@ -24,8 +27,11 @@ from typing import NamedTuple
 PREFIX = "e1"
 LIMIT = 4_000
 _BODY = (LIMIT - len(PREFIX) - 1) // 4 * 3
-_MAX_SPAN = 1 << 40  # what a broken map may claim at the most
-_MAX_BODY = 1 << 16  # inflated: what a hostile map may hold at the most
+_MAX_SPAN = 1 << 40  # offsets that a map may cover at the most
+_MAX_BODY = 1 << 16  # bytes that a compressed map may have before
+
+BITS = _BODY * 8
+"""How many offsets fit always, whichever of them are resolved."""
 
 
 class Range(NamedTuple):
@@ -49,14 +55,16 @@ def decode_completed(base: int, metadata: str) -> list[Range] | None:
     """The resolved ranges beyond ``base``; None for metadata that is not ours (another program's, a newer form)."""
     if not metadata:
         return []
+    if len(metadata) > LIMIT or not metadata.startswith(PREFIX):
+        return None
     kind, text = metadata[len(PREFIX) : len(PREFIX) + 1], metadata[len(PREFIX) + 1 :]
-    if not metadata.startswith(PREFIX) or kind not in tuple("rbRB"):
+    if kind not in tuple("rbRB"):
         return None
     try:
         body = base64.b64decode(text, validate=True)
         if kind.isupper():
             inflater = zlib.decompressobj()
-            body = inflater.decompress(body, _MAX_BODY)
+            body = inflater.decompress(body, _MAX_BODY + 1)  # at just the maximum the end would not be seen
             if not inflater.eof:
                 return None
     except (binascii.Error, ValueError, zlib.error):
@@ -72,11 +80,13 @@ def _shortest(base: int, ranges: Sequence[Range]) -> str | None:
     for start, end in ranges:
         runs += (start - at, end - start)
         at = end
+    if at - base > _MAX_SPAN:
+        return None
     bodies = {"r": _varints(runs)}
     if at - base <= _MAX_BODY * 8:
         bodies["b"] = _bits(base, ranges)
     for kind in tuple(bodies):
-        if len(bodies[kind]) > 64:  # noqa: PLR2004  below that zlib's own header eats what it saves
+        if len(bodies[kind]) <= _MAX_BODY:
             bodies[kind.upper()] = zlib.compress(bodies[kind], 6)
     kind = min(bodies, key=lambda k: len(bodies[k]))
     return f"{PREFIX}{kind}{base64.b64encode(bodies[kind]).decode()}" if len(bodies[kind]) <= _BODY else None
@@ -99,6 +109,8 @@ def _runs_of_varints(body: bytes) -> list[int] | None:
     for byte in body:
         number |= (byte & 0x7F) << shift
         shift += 7
+        if number > _MAX_SPAN:  # a hostile one may have as many digits as the body has bytes
+            return None
         if byte & 0x80:
             continue
         runs.append(number)
@@ -117,19 +129,17 @@ def _bits(base: int, ranges: Sequence[Range]) -> bytes:
 
 
 def _runs_of_bits(body: bytes) -> list[int]:
-    digits = bin(int.from_bytes(body, "little"))[:1:-1].rstrip("0")
-    runs = [len(list(run)) for _, run in groupby(digits)]
-    return [0, *runs] if digits.startswith("1") else runs
+    digits = bin(int.from_bytes(body, "little"))[:1:-1]
+    return [len(list(run)) for _, run in groupby(digits)]
 
 
 def _ranges(base: int, runs: Sequence[int]) -> list[Range] | None:
-    if len(runs) % 2 or sum(runs) > _MAX_SPAN:
+    if len(runs) % 2 or 0 in runs or sum(runs) > _MAX_SPAN:
         return None
     ranges: list[Range] = []
     at = base
     for unresolved, resolved in zip(runs[::2], runs[1::2], strict=True):
         start = at + unresolved
         at = start + resolved
-        if start < at:
-            ranges.append(Range(start, at))
+        ranges.append(Range(start, at))
     return ranges
