@@ -44,6 +44,7 @@ class Buffer:
         """These partitions are ours, not paused, with nothing held."""
         for partition in partitions:
             self._held[partition] = 0
+            self._paused.discard(partition)
 
     def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """These are ours no longer. What is still held of them stays counted until it is removed."""

@@ -9,8 +9,9 @@ Three classes of failure decide (``classify``):
   (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
 
 Invariants: every failure of every kind has a class; a delay is never longer than ``max(backoff maximum, Retry-After)``
-and Retry-After never counts for more than ``MAX_RETRY_AFTER``; while the breaker is open one probe goes out at a time,
-one per ``PROBE_INTERVAL`` at the most. Pure: ``now`` (seconds) and the jitter (0 to 1) are arguments.
+and Retry-After never counts for more than ``MAX_RETRY_AFTER``; while the breaker is open no two probes go out within
+one ``PROBE_INTERVAL``, however late the look-ups from before end. Pure: ``now`` (seconds) and the jitter (0 to 1) are
+arguments.
 """
 
 from dataclasses import dataclass
@@ -98,7 +99,9 @@ class Breaker:
     """A circuit breaker over all look-ups (https://martinfowler.com/bliki/CircuitBreaker.html).
 
     Closed, it lets everything pass. After ``THRESHOLD`` outages without a success between them it opens: nothing
-    passes but one probe per ``PROBE_INTERVAL``, and the first success closes it.
+    passes but one probe per ``PROBE_INTERVAL``, and the first success closes it. A probe waits for the end of the one
+    before; the late failure of a look-up from before the opening counts as such an end, since which one failed is not
+    told. Every look-up that ``started`` must end in ``succeeded`` or ``failed``: the next probe depends on it.
     """
 
     THRESHOLD = 16
