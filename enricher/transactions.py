@@ -12,7 +12,7 @@ neither retriable nor asks for an abort is fatal.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from enricher.model import Outgoing, Position, TopicPartition
 from enricher.protocols import ProduceFailed, TransactionAborted
-from enricher.sink import DEFAULTS
+from enricher.sink import DEFAULTS, await_topics, explain, on_error
 
 log = structlog.get_logger(__name__)
 
@@ -44,11 +44,13 @@ class KafkaTransactions:
 
     Args:
         properties: librdkafka's; ``bootstrap.servers`` is needed.
+        topics: those that will be written to; they have to exist when it starts.
         group_id: of the consumer; it begins the transactional id, for those who look at the broker.
     """
 
-    def __init__(self, properties: Mapping[str, Any], group_id: str) -> None:
+    def __init__(self, properties: Mapping[str, Any], topics: Collection[str], group_id: str) -> None:
         self._properties = {**DEFAULTS, **properties, **FIXED}
+        self._topics = list(topics)
         self._group_id = group_id
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="transactions")
         self._producer: Producer | None = None
@@ -57,8 +59,14 @@ class KafkaTransactions:
         """Connect and get a producer id; waits as long as no broker answers.
 
         Raises:
-            ProduceFailed: the broker refuses, for good.
+            ProduceFailed: a topic does not exist, or the broker refuses for good.
         """
+        transactional_id = f"enricher-{self._group_id}-{uuid4().hex}"
+        self._producer = Producer(
+            {**self._properties, "transactional.id": transactional_id, "error_cb": on_error},
+            logger=logging.getLogger("librdkafka.producer"),
+        )
+        await await_topics(self._producer, self._topics)
         await self._call(self._start)
 
     async def commit(
@@ -77,17 +85,16 @@ class KafkaTransactions:
     # ---- on the thread -----------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        transactional_id = f"enricher-{self._group_id}-{uuid4().hex}"
-        self._producer = producer = Producer(
-            {**self._properties, "transactional.id": transactional_id, "error_cb": _on_error},
-            logger=logging.getLogger("librdkafka.producer"),
-        )
+        producer = self._opened()
         self._again(lambda: producer.init_transactions(CALL_TIMEOUT))
 
-    def _commit(self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object) -> None:
-        producer = self._producer
-        if producer is None:
+    def _opened(self) -> Producer:
+        if self._producer is None:
             raise ProduceFailed("the transactional producer is closed")
+        return self._producer
+
+    def _commit(self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object) -> None:
+        producer = self._opened()
         refused: dict[int, KafkaError] = {}
         offsets = [
             KafkaPartition(at.topic, at.partition, position.offset, metadata=position.metadata)
@@ -134,7 +141,7 @@ class KafkaTransactions:
                 call()
             except KafkaException as error:
                 self._judge(error)
-                log.info("transaction_call_repeated", error=_explain(error.args[0]))
+                log.info("transaction_call_repeated", error=explain(error.args[0]))
             else:
                 return
 
@@ -147,11 +154,11 @@ class KafkaTransactions:
         """
         cause: KafkaError = error.args[0]
         if cause.fatal():
-            raise ProduceFailed(f"the transactional producer cannot go on: {_explain(cause)}") from error
+            raise ProduceFailed(f"the transactional producer cannot go on: {explain(cause)}") from error
         if cause.txn_requires_abort():
-            raise _Abort(_explain(cause)) from error
+            raise _Abort(explain(cause)) from error
         if not cause.retriable() and cause.code() != KafkaError._TIMED_OUT:  # noqa: SLF001  the library's constant
-            raise ProduceFailed(f"the transaction failed: {_explain(cause)}") from error
+            raise ProduceFailed(f"the transaction failed: {explain(cause)}") from error
 
     def _close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -175,11 +182,3 @@ class _TooLarge(Exception):  # noqa: N818
 def _note(refused: dict[int, KafkaError], index: int, error: KafkaError | None, _message: Message) -> None:
     if error is not None:
         refused[index] = error
-
-
-def _on_error(error: KafkaError) -> None:
-    log.warning("kafka_producer_error", code=error.name(), error=error.str(), fatal=error.fatal())
-
-
-def _explain(error: KafkaError) -> str:
-    return f"{error.name()}: {error.str()}"

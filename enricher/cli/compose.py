@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 from enricher import __version__
 from enricher.codec import Decoder, Encoder, InputFields
 from enricher.config import Settings
-from enricher.delivery import AtLeastOnce
+from enricher.config.model import Guarantee
+from enricher.delivery import AtLeastOnce, Delivery
+from enricher.exactly_once import ExactlyOnce
 from enricher.history import OfferHistoryClient, open_client
 from enricher.pipeline import Options, Pipeline
 from enricher.retry import RetryPolicy
 from enricher.sink import KafkaSink
 from enricher.source import KafkaSource
 from enricher.stats import Stats
+from enricher.transactions import KafkaTransactions
 
 T = TypeVar("T")
 
@@ -50,10 +53,9 @@ def build_pipeline(settings: Settings, client: OfferHistoryClient, stats: Stats)
     """The worker."""
     service, output = settings.service, settings.output
     source = KafkaSource(settings.kafka.consumer_properties(), settings.input.topics)
-    sink = KafkaSink(settings.kafka.producer_properties(), {output.topic, output.dead_letter_topic})
     return Pipeline(
         source,
-        AtLeastOnce(source, sink, stats),
+        _build_delivery(settings, source, stats),
         client,
         build_decoder(settings),
         Encoder(),
@@ -72,6 +74,14 @@ def build_pipeline(settings: Settings, client: OfferHistoryClient, stats: Stats)
         ),
         stats=stats,
     )
+
+
+def _build_delivery(settings: Settings, source: KafkaSource, stats: Stats) -> Delivery:
+    properties = settings.kafka.producer_properties()
+    topics = {settings.output.topic, settings.output.dead_letter_topic}
+    if settings.delivery.guarantee is Guarantee.EXACTLY_ONCE:
+        return ExactlyOnce(source, KafkaTransactions(properties, topics, settings.kafka.group_id), stats)
+    return AtLeastOnce(source, KafkaSink(properties, topics), stats)
 
 
 def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:

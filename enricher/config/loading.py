@@ -17,7 +17,7 @@ from enricher.config import properties
 from enricher.config.errors import explain
 from enricher.config.model import Settings
 from enricher.config.problems import NOT_SET, ConfigError, Problem
-from enricher.config.rules import DEAD_LETTER_TOPIC, contradictions, dead_letter_topic
+from enricher.config.rules import contradictions, derived_defaults
 from enricher.config.secrets import show
 from enricher.config.sources import CONFIG_VARIABLE, Entry, read_environment, read_file, read_overrides
 from enricher.config.tree import Leaf, leaves, nest
@@ -91,9 +91,10 @@ def _validate(entries: Mapping[str, Entry]) -> tuple[dict[str, Any], list[Proble
             problems.append(Problem(leaf.name, None, NOT_SET, "is required", hint))
         else:
             values[leaf.name] = leaf.default
-    derived = dead_letter_topic(values)
-    if derived is not None and DEAD_LETTER_TOPIC not in entries:
-        written[DEAD_LETTER_TOPIC] = values[DEAD_LETTER_TOPIC] = derived
+    for name, derived in derived_defaults(values):
+        if name not in entries:
+            written[name] = derived
+            values[name] = leaves()[name].adapter.validate_python(derived)
     for name, message, hint in contradictions(values):
         origin = entries[name].origin if name in entries else DEFAULT
         problems.append(Problem(name, show(name, leaves()[name].text(values[name])), origin, message, hint))

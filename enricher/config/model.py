@@ -7,6 +7,7 @@ that is accepted has an effect; what is checked of one setting alone is checked 
 
 import json
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -221,17 +222,27 @@ class Service(Section):
     backoff: Backoff = Field(default_factory=Backoff)
 
 
+class Guarantee(StrEnum):
+    """What is promised of each event's output."""
+
+    AT_LEAST_ONCE = "at-least-once"
+    EXACTLY_ONCE = "exactly-once"
+
+
 class Delivery(Section):
     """What is promised downstream."""
 
-    guarantee: Annotated[Literal["at-least-once"], _later("exactly-once", "at-least-once")] = Field(
-        default="at-least-once",
-        description="at-least-once: nothing is lost, and after a crash some outputs may come twice.",
+    guarantee: Guarantee = Field(
+        default=Guarantee.AT_LEAST_ONCE,
+        description="at-least-once (after a crash some outputs come twice) or exactly-once (in Kafka transactions: "
+        "a read_committed reader sees each output once).",
     )
     order: Order = Field(
         default=Order.KEY, description="Which events keep their order: those of a key, of a partition, or none."
     )
-    commit_interval: Duration = Field(default=1.0, description="How often resolved offsets are committed.")
+    commit_interval: Duration = Field(
+        default=1.0, description="How often resolved offsets are committed; 100ms under exactly-once."
+    )
 
 
 class Failures(Section):

@@ -7,6 +7,7 @@ are told at once.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from enricher.config.model import Guarantee
 from enricher.config.units import format_duration, format_size
 
 
@@ -24,10 +25,12 @@ Values = Mapping[str, Any]
 Rule = Callable[[Values], Iterator[Contradiction]]
 
 
-def dead_letter_topic(values: Values) -> str | None:
-    """The default of ``output.dead_letter_topic``."""
-    topics = values.get("input.topics")
-    return f"{topics[0]}.dlq" if topics else None
+def derived_defaults(values: Values) -> Iterator[tuple[str, str]]:
+    """The defaults that depend on other settings, as they would be written."""
+    if topics := values.get("input.topics"):
+        yield DEAD_LETTER_TOPIC, f"{topics[0]}.dlq"
+    if values.get("delivery.guarantee") is Guarantee.EXACTLY_ONCE:
+        yield "delivery.commit_interval", "100ms"  # until then no reader sees an output
 
 
 def _no_loops(values: Values) -> Iterator[Contradiction]:
