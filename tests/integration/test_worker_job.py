@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from io import BytesIO
 
 import fastavro
 import pytest
@@ -10,7 +12,7 @@ from enricher.model import Status
 from enricher.schemas import CUSTOMER_CONTACT
 from enricher.testing.contacts import START, contacts
 from enricher.testing.faults import Faults
-from tests.harness.clients import Sent, committed, end_offsets
+from tests.harness.clients import Sent, end_offsets
 from tests.integration.worker_world import CAUSES, World, contact, sent_contacts
 
 pytestmark = pytest.mark.kafka
@@ -28,7 +30,7 @@ def test_every_event_is_accounted_for(world: World) -> None:
     assert worker.terminate() == 0
     audit = world.audit(dead)
     ends = end_offsets(world.bootstrap_servers, world.input)
-    positions = committed(world.bootstrap_servers, world.group, world.input)
+    positions = world.positions()
     assert {partition: at.offset for partition, at in positions.items()} == ends
     assert {at.metadata for at in positions.values()} == {""}
     attempts = [how.enrichment.attempts for outputs in audit.outputs.values() for how in outputs]
@@ -77,9 +79,7 @@ def test_avro_events_are_read(world: World) -> None:
         assert enriched.enrichment.status is Status.ENRICHED
 
 
-def _single_object(event: dict[str, object]) -> bytes:
-    from io import BytesIO
-
+def _single_object(event: Mapping[str, object]) -> bytes:
     body = BytesIO()
     fastavro.schemaless_writer(body, CUSTOMER_CONTACT.parsed, event)
     return b"\xc3\x01" + CUSTOMER_CONTACT.fingerprint + body.getvalue()

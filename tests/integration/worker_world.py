@@ -7,13 +7,15 @@ other; a test says beforehand which become dead letters and why, and all others 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TypeAlias
+from functools import cache, partial
+from typing import TypeAlias, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
 
 from enricher.codec import decode_enriched
 from enricher.completed import decode_completed
 from enricher.deadletter import DeadLetterCause, parse_dead_letter
-from enricher.model import Enriched, Record
+from enricher.model import Enriched, Position, Record
 from enricher.testing.contacts import START, Contact
 from enricher.testing.histories import GeneratedHistories
 from enricher.testing.threaded import ThreadedHistoryServer
@@ -32,6 +34,18 @@ from tests.harness.clients import (
 from tests.harness.program import Program
 from tests.harness.waiting import wait_until
 
+_AWAY = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._WAIT_COORD,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+"""What a broker that is starting, or whose coordinator is, answers to those who wait for something else."""
+
+T = TypeVar("T")
 Causes: TypeAlias = Mapping[Written, str]
 
 CAUSES = {
@@ -44,6 +58,23 @@ CAUSES = {
     "unknown Avro schema": "UnknownSchemaId",
 }
 """The cause of each kind of broken contact."""
+
+
+def patiently(ask: Callable[[], T], timeout: float = 30.0) -> T:
+    """What a broker answers, once it answers: it or its coordinator may be starting."""
+    answers: list[T] = []
+
+    def answered() -> bool:
+        try:
+            answers.append(ask())
+        except KafkaException as error:
+            if not error.args[0].retriable() and error.args[0].code() not in _AWAY:
+                raise
+            return False
+        return True
+
+    wait_until(answered, "an answer of the broker", timeout)
+    return answers[0]
 
 
 def sent_contacts(made: Iterable[Contact]) -> list[Sent]:
@@ -161,7 +192,11 @@ class World:
 
     def await_committed(self, timeout: float = 60.0) -> None:
         """Return when the whole input is committed, which says that it is resolved."""
-        self._await(lambda: lag(self.bootstrap_servers, self.group, self.input) == 0, "all input committed", timeout)
+        self._await(
+            lambda: patiently(lambda: lag(self.bootstrap_servers, self.group, self.input)) == 0,
+            "all input committed",
+            timeout,
+        )
 
     def await_published(self, count: int, timeout: float = 60.0) -> None:
         """Return when at least so many outputs and dead letters are written."""
@@ -169,7 +204,10 @@ class World:
 
     def published(self) -> int:
         """Outputs and dead letters so far."""
-        return sum(sum(end_offsets(self.bootstrap_servers, topic).values()) for topic in (self.output, self.dead))
+        return sum(
+            sum(patiently(partial(end_offsets, self.bootstrap_servers, topic)).values())
+            for topic in (self.output, self.dead)
+        )
 
     def _await(self, predicate: Callable[[], bool], description: str, timeout: float) -> None:
         def look() -> bool:
@@ -186,10 +224,14 @@ class World:
 
     # ---- to look at ----------------------------------------------------------------------------------------------
 
+    def positions(self) -> dict[int, Position]:
+        """What the group has committed, by partition."""
+        return patiently(lambda: committed(self.bootstrap_servers, self.group, self.input))
+
     def committed_places(self) -> set[Written]:
         """The sent records that the group has committed as resolved: below the offset, or beyond it as complete."""
         done: set[Written] = set()
-        for partition, position in committed(self.bootstrap_servers, self.group, self.input).items():
+        for partition, position in self.positions().items():
             done |= {Written(partition, offset) for offset in range(position.offset)}
             for beyond in decode_completed(position.offset, position.metadata) or ():
                 done |= {Written(partition, offset) for offset in range(*beyond)}
