@@ -109,6 +109,8 @@ class Lookups:
 
     def _wakes_at(self) -> float | None:
         """When a look-up may start that could not now, as far as time alone decides."""
+        if self.scheduler.in_flight >= self._max_in_flight:
+            return None  # the next that ends takes what is due
         due, probe = self.scheduler.due, self.breaker.next_probe
         if not self.breaker.open:
             return due
