@@ -217,3 +217,21 @@ def test_an_outage_fills_the_buffer_and_no_more() -> None:
         assert world.letters == []
 
     run_world(main)
+
+
+def test_a_retry_that_is_due_waits_for_room() -> None:
+    """With every place in flight taken, a retry waits for one to be free, and costs nothing meanwhile."""
+
+    async def main() -> None:
+        world = World(client=MemoryClient(latency=lambda call: 100.0 if call.customer_id == "slow" else 0.02))
+        world.client.fails = lambda call: (
+            LookupFailure(FailureKind.SERVER_ERROR, "ill") if call.customer_id == "a" and call.attempt == 0 else None
+        )
+        world.send("a")
+        world.send("slow")
+        worker = world.worker(max_in_flight=1)
+        await world.all_resolved(limit=110.0)
+        await worker.stop()
+        assert [call.customer_id for call in world.client.calls] == ["a", "slow", "a"]
+
+    run_world(main)

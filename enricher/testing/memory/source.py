@@ -68,6 +68,7 @@ class MemorySource:
         self._turn = asyncio.Lock()  # revocations, and sending commits, exclude each other as on the one thread
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._failed: Exception | None = None
         self._listener: Listener | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -84,6 +85,8 @@ class MemorySource:
         self._listener = listener
         self._broker.attach(self._wake)
         self.assign(self._initially)
+        if self._failed is not None:
+            self.fail(self._failed)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Deliver no more of these until resumed; see ``enricher.protocols.Source``."""
@@ -169,7 +172,8 @@ class MemorySource:
             self._loop.call_soon(self._listener.lost, sorted(mine))
 
     def fail(self, error: Exception) -> None:
-        """Meet an error that it cannot recover from."""
+        """Meet an error that it cannot recover from; before ``start``, as soon as it has started."""
+        self._failed = error
         if self._listener is not None:
             self._loop.call_soon(self._listener.failed, error)
 
