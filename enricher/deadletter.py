@@ -15,6 +15,8 @@ ATTEMPTS = "enricher.attempts"
 MAX_MESSAGE = 1_024
 """Characters of the message that are kept."""
 
+_LONGEST_NUMBER = 20
+
 
 class DeadLetterCause(NamedTuple):
     """Why, and from where, a record came to the dead letters.
@@ -69,16 +71,23 @@ def parse_dead_letter(headers: Headers) -> DeadLetterCause | None:
     try:
         return DeadLetterCause(
             found[PREFIX + "topic"],
-            int(found[PREFIX + "partition"]),
-            int(found[PREFIX + "offset"]),
+            _number(found[PREFIX + "partition"]),
+            _number(found[PREFIX + "offset"]),
             found.get(PREFIX + "stage", ""),
             found.get(PREFIX + "exception.class.name", ""),
             found.get(PREFIX + "exception.message", ""),
-            int(found.get(ATTEMPTS, "0")),
-            int(found.get(COUNT, "1")),
+            _number(found.get(ATTEMPTS, "0")),
+            _number(found.get(COUNT, "1")),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _number(text: str) -> int:
+    """A number of at most 64 bits or so: anyone may write headers, and str() refuses numbers of thousands of digits."""
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("too long for a number")
+    return int(text)
 
 
 def _ours(name: str) -> bool:
