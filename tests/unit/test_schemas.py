@@ -1,0 +1,198 @@
+"""The Avro schemas: well documented, one with the model, and their fingerprints what the specification says."""
+
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import fastavro
+import msgspec
+import pytest
+from msgspec import NODEFAULT
+from msgspec import inspect as shapes
+
+from enricher.model import Enriched, Enrichment, Event, Offer, OfferHistory
+from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT, NAMES, SCHEMAS, Schema
+
+RECORDS = {
+    "CustomerContact": Event,
+    "EnrichedContact": Enriched,
+    "OfferHistory": OfferHistory,
+    "Offer": Offer,
+    "Enrichment": Enrichment,
+}
+INSTANTS = {"contactTime", "lookedUpAt", "asOf", "outcomeTime"}
+INSTANT = {"type": "long", "logicalType": "timestamp-millis"}
+SET_BY_CODE = {("Enrichment", "status")}  # a reader of older outputs needs a default; who writes one has to say it
+
+EMPTY = 0xC15D213AA4D7A795
+SPECIFIED = [  # from the tests of the reference implementation, share/test/data/schema-tests.txt
+    ('"null"', 7195948357588979594),
+    ('"int"', 8247732601305521295),
+    ('"string"', -8142146995180207161),
+    ('{"name":"foo","type":"record","fields":[]}', -4824392279771201922),
+]
+
+
+def crc64(text: str) -> bytes:
+    """The fingerprint, bit by bit as the specification defines it; little-endian as single objects have it."""
+    crc = EMPTY
+    for byte in text.encode():
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (EMPTY if crc & 1 else 0)
+    return crc.to_bytes(8, "little")
+
+
+def definitions(of: Any) -> Iterator[dict[str, Any]]:
+    """Every record and enum that a schema defines, itself included."""
+    if isinstance(of, list):
+        for item in of:
+            yield from definitions(item)
+    elif isinstance(of, dict):
+        if of.get("type") in {"record", "enum"}:
+            yield of
+        for part in ("type", "items", "values", "fields"):
+            yield from definitions(of.get(part))
+
+
+def avro_type(shape: shapes.Type, name: str) -> Any:
+    """The Avro type of a struct's field, with records and enums by their kind and what tells them from others."""
+    match shape:
+        case shapes.StrType():
+            return "string"
+        case shapes.IntType():
+            return INSTANT if name in INSTANTS else "integer"
+        case shapes.UnionType(types=types):
+            (other,) = (of for of in types if not isinstance(of, shapes.NoneType))
+            return ["null", avro_type(other, name)] if shapes.NoneType() in types else None
+        case shapes.DictType(key_type=shapes.StrType(), value_type=values):
+            return {"type": "map", "values": avro_type(values, name)}
+        case shapes.VarTupleType(item_type=items):
+            return {"type": "array", "items": avro_type(items, name)}
+        case shapes.EnumType(cls=enum):
+            return ("enum", tuple(member.value for member in enum))
+        case shapes.StructType(cls=struct):
+            return ("record", struct)
+    raise AssertionError(f"no Avro type for {shape}")
+
+
+def schema_type(of: Any) -> Any:
+    """The same of a schema's type."""
+    if of in {"int", "long"}:
+        return "integer"
+    if isinstance(of, str):
+        return ("record", RECORDS[of.rpartition(".")[2]]) if of != "string" and of != "null" else of
+    if isinstance(of, list):
+        return [schema_type(branch) for branch in of]
+    if of["type"] == "record":
+        return ("record", RECORDS[of["name"]])
+    if of["type"] == "enum":
+        return ("enum", tuple(of["symbols"]))
+    return {key: schema_type(value) if key in {"items", "values"} else value for key, value in of.items()}
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_model_is_the_schema(record: str) -> None:
+    """Field by field and in order: name, type, what may be null, and default."""
+    (schema,) = (of for of in definitions(ENRICHED_CONTACT.raw) if of["name"] == record)
+    shape = shapes.type_info(RECORDS[record])
+    assert isinstance(shape, shapes.StructType)
+    modelled = {}
+    for field in shape.fields:
+        default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
+        modelled[field.encode_name] = (avro_type(field.type, field.encode_name), default)
+    written = {}
+    for field in schema["fields"]:
+        default = field.get("default", NODEFAULT)
+        if (record, field["name"]) in SET_BY_CODE:
+            default = NODEFAULT
+        written[field["name"]] = (schema_type(field["type"]), () if default == [] else default)
+    assert list(written.items()) == list(modelled.items())
+
+
+def test_every_record_is_modelled() -> None:
+    """So that the test above leaves none out."""
+    assert sorted(of["name"] for of in definitions(ENRICHED_CONTACT.raw) if of["type"] == "record") == sorted(RECORDS)
+
+
+def test_the_contact_within_the_output_is_the_contact() -> None:
+    """The file of the output stands alone, so it repeats the contact; word for word."""
+    assert ENRICHED_CONTACT.raw["fields"][0]["type"] == CUSTOMER_CONTACT.raw
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=NAMES)
+def test_everything_has_a_doc(schema: Schema) -> None:
+    """Records, enums and fields: a sentence at least."""
+    for definition in definitions(schema.raw):
+        for part in [definition, *definition.get("fields", ())]:
+            assert part["doc"].endswith("."), part["name"]
+
+
+def test_names_and_namespace() -> None:
+    """Downstream code is generated from them."""
+    assert list(SCHEMAS) == ["CustomerContact", "EnrichedContact"]
+    for name, schema in SCHEMAS.items():
+        assert (schema.name, schema.raw["name"], schema.raw["namespace"]) == (name, name, "enricher")
+        assert json.loads(schema.text) == schema.raw
+
+
+@pytest.mark.parametrize(("schema", "expected"), SPECIFIED)
+def test_the_fingerprints_of_these_tests(schema: str, expected: int) -> None:
+    """What ours are compared with agrees with the reference implementation."""
+    assert int.from_bytes(crc64(schema), "little", signed=True) == expected
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=NAMES)
+def test_fingerprints(schema: Schema) -> None:
+    """CRC-64-AVRO of the canonical form, in the order of bytes that single objects have."""
+    assert schema.fingerprint == crc64(schema.canonical)
+
+
+def test_the_canonical_form() -> None:
+    """Full names, no docs, no defaults, no logical types, no white space."""
+    assert CUSTOMER_CONTACT.canonical == (
+        '{"name":"enricher.CustomerContact","type":"record","fields":['
+        '{"name":"eventId","type":"string"},{"name":"customerId","type":"string"},{"name":"contactTime","type":"long"},'
+        '{"name":"channel","type":["null","string"]},{"name":"direction","type":["null","string"]},'
+        '{"name":"reason","type":["null","string"]},{"name":"agentId","type":["null","string"]},'
+        '{"name":"attributes","type":{"type":"map","values":"string"}}]}'
+    )
+
+
+def read_as_output(written: dict[str, Any], value: dict[str, Any]) -> Any:
+    """A value written with another schema, as a reader with today's sees it."""
+    stream = BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(written), value)
+    stream.seek(0)
+    return fastavro.schemaless_reader(stream, fastavro.parse_schema(written), ENRICHED_CONTACT.parsed)
+
+
+def test_a_writer_may_leave_out_what_has_a_default() -> None:
+    """A schema of nothing but the fields without a default is read by today's, and gives the model's defaults."""
+    least = json.loads(ENRICHED_CONTACT.text)
+    for definition in list(definitions(least)):
+        if definition["type"] == "record":
+            definition["fields"] = [field for field in definition["fields"] if "default" not in field]
+    value = {
+        "contact": {"eventId": "e", "customerId": "c", "contactTime": 1},
+        "offerHistory": {"customerId": "c", "lookedUpAt": 2, "asOf": 3},
+        "enrichment": {"topic": "t", "partition": 0, "offset": 4, "version": "v", "attempts": 1},
+    }
+    read = read_as_output(least, value)
+    assert msgspec.convert(read["contact"] | {"contactTime": 1}, Event) == Event("e", "c", 1)
+    assert read["offerHistory"]["offers"] == []
+    assert read["enrichment"]["status"] == "UNKNOWN"
+
+
+def test_a_status_of_a_later_version_is_unknown() -> None:
+    """An older reader takes the enum's default instead of failing."""
+    later = json.loads(ENRICHED_CONTACT.text)
+    (status,) = (of for of in definitions(later) if of["type"] == "enum")
+    status["symbols"].append("LATER")
+    value = {
+        "contact": {"eventId": "e", "customerId": "c", "contactTime": 1, "attributes": {}},
+        "offerHistory": {"customerId": "c", "lookedUpAt": 2, "asOf": 3, "offers": []},
+        "enrichment": {"topic": "t", "partition": 0, "offset": 4, "version": "v", "attempts": 1, "status": "LATER"},
+    }
+    assert read_as_output(later, value)["enrichment"]["status"] == "UNKNOWN"
