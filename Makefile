@@ -8,7 +8,7 @@ ARGS ?=
 
 # Modules without I/O, clock or randomness: every branch of them is covered by the unit tests.
 PURE := offsets scheduler retry completed buffer codec deadletter
-PURE_FILES := $(wildcard $(PURE:%=enricher/%.py))
+PURE_FILES := $(wildcard $(PURE:%=enricher/%.py) $(PURE:%=enricher/%/*.py))
 comma := ,
 empty :=
 space := $(empty) $(empty)
