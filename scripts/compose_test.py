@@ -129,6 +129,9 @@ def check(compose: Compose) -> None:
     offers = sum(len(decoded(record.value)["offerHistory"]["offers"]) for record in live)
     if offers == 0:
         raise Failed(f"{len(live)} enriched events hold not one offer")
+    shown = compose.call("run", "--rm", "--no-deps", "-T", "worker", "tail", "--last=3", "--json", capture=True)
+    if len(shown.splitlines()) != 3:  # noqa: PLR2004  as many as were asked for
+        raise Failed(f"the worker's tail did not show the three events that were asked for: {shown!r}")
     compose.call("stop", "generator", "worker")
     code = compose.container("worker")["ExitCode"]
     if code != 0:
