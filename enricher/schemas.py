@@ -26,6 +26,7 @@ class Schema:
         text: the file.
         raw: the file's JSON.
         parsed: as fastavro wants it for reading and writing.
+        canonical: its Parsing Canonical Form, which leaves out what does not change the bytes.
         fingerprint: 8 bytes, little-endian.
     """
 
@@ -33,6 +34,7 @@ class Schema:
     text: str
     raw: dict[str, Any]
     parsed: Any
+    canonical: str
     fingerprint: bytes
 
 
@@ -45,8 +47,10 @@ def _folder() -> Traversable:
 def _load(name: str) -> Schema:
     text = (_folder() / f"{name}.avsc").read_text("utf-8")
     raw = json.loads(text)
-    crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
-    return Schema(name, text, raw, fastavro.parse_schema(raw), bytes.fromhex(crc))
+    canonical = to_parsing_canonical_form(raw)
+    return Schema(
+        name, text, raw, fastavro.parse_schema(raw), canonical, bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
+    )
 
 
 SCHEMAS = {name: _load(name) for name in NAMES}

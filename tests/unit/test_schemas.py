@@ -50,7 +50,7 @@ def definitions(of: Any) -> Iterator[dict[str, Any]]:
         for item in of:
             yield from definitions(item)
     elif isinstance(of, dict):
-        if of.get("type") in {"record", "enum"}:
+        if of.get("type") in ("record", "enum"):  # a type may be a dict, which no set can look for
             yield of
         for part in ("type", "items", "values", "fields"):
             yield from definitions(of.get(part))
@@ -58,31 +58,32 @@ def definitions(of: Any) -> Iterator[dict[str, Any]]:
 
 def avro_type(shape: shapes.Type, name: str) -> Any:
     """The Avro type of a struct's field, with records and enums by their kind and what tells them from others."""
+    found: Any
     match shape:
         case shapes.StrType():
-            return "string"
+            found = "string"
         case shapes.IntType():
-            return INSTANT if name in INSTANTS else "integer"
-        case shapes.UnionType(types=types):
-            (other,) = (of for of in types if not isinstance(of, shapes.NoneType))
-            return ["null", avro_type(other, name)] if shapes.NoneType() in types else None
+            found = INSTANT if name in INSTANTS else "integer"
+        case shapes.UnionType(types=(other, shapes.NoneType())):
+            found = ["null", avro_type(other, name)]
         case shapes.DictType(key_type=shapes.StrType(), value_type=values):
-            return {"type": "map", "values": avro_type(values, name)}
+            found = {"type": "map", "values": avro_type(values, name)}
         case shapes.VarTupleType(item_type=items):
-            return {"type": "array", "items": avro_type(items, name)}
+            found = {"type": "array", "items": avro_type(items, name)}
         case shapes.EnumType(cls=enum):
-            return ("enum", tuple(member.value for member in enum))
+            found = ("enum", tuple(member.value for member in enum))
         case shapes.StructType(cls=struct):
-            return ("record", struct)
-    raise AssertionError(f"no Avro type for {shape}")
+            found = ("record", struct)
+        case _:
+            raise AssertionError(f"no Avro type for {shape}")
+    return found
 
 
 def schema_type(of: Any) -> Any:
     """The same of a schema's type."""
-    if of in {"int", "long"}:
-        return "integer"
     if isinstance(of, str):
-        return ("record", RECORDS[of.rpartition(".")[2]]) if of != "string" and of != "null" else of
+        names = {"int": "integer", "long": "integer", "string": "string", "null": "null"}
+        return names.get(of) or ("record", RECORDS[of.rpartition(".")[2]])
     if isinstance(of, list):
         return [schema_type(branch) for branch in of]
     if of["type"] == "record":
