@@ -1,0 +1,391 @@
+"""What becomes of failed look-ups: classes, delays, deadlines, and the breaker."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from enricher.model import FailureKind, LookupFailure
+from enricher.retry import (
+    CONTRACT_ATTEMPTS,
+    MAX_RETRY_AFTER,
+    Breaker,
+    FailureClass,
+    OnUnavailable,
+    RetryPolicy,
+    classify,
+)
+
+moderate = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+EVENT = {FailureKind.BAD_REQUEST, FailureKind.REQUEST_TOO_LARGE}
+CONTRACT = {
+    FailureKind.RESPONSE_TOO_LARGE,
+    FailureKind.NOT_JSON,
+    FailureKind.INVALID_JSON,
+    FailureKind.CONTRACT_VIOLATION,
+}
+OUTAGE = {
+    FailureKind.CONNECTION,
+    FailureKind.TIMEOUT,
+    FailureKind.UNAUTHORIZED,
+    FailureKind.FORBIDDEN,
+    FailureKind.NOT_FOUND,
+    FailureKind.REQUEST_TIMEOUT,
+    FailureKind.TOO_EARLY,
+    FailureKind.TOO_MANY_REQUESTS,
+    FailureKind.SERVER_ERROR,
+    FailureKind.BAD_GATEWAY,
+    FailureKind.UNAVAILABLE,
+    FailureKind.GATEWAY_TIMEOUT,
+    FailureKind.REDIRECT,
+    FailureKind.UNEXPECTED_STATUS,
+}
+
+seconds = st.floats(0.0, 1e6)
+fractions = st.floats(0.0, 1.0)
+
+
+def failure(kind: FailureKind = FailureKind.UNAVAILABLE, retry_after: float | None = None) -> LookupFailure:
+    """A failed attempt."""
+    return LookupFailure(kind, "told by a test", retry_after=retry_after)
+
+
+def test_every_kind_has_the_class_that_was_meant() -> None:
+    """A new kind must be thought about: it appears in none of the sets here."""
+    assert {kind for kind in FailureKind if classify(kind) is FailureClass.EVENT} == EVENT
+    assert {kind for kind in FailureKind if classify(kind) is FailureClass.CONTRACT} == CONTRACT
+    assert {kind for kind in FailureKind if classify(kind) is FailureClass.OUTAGE} == OUTAGE
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    """``service.deadline`` 30 s, ``failures.on_unavailable`` wait."""
+    assert RetryPolicy() == RetryPolicy(initial=0.1, maximum=5.0, deadline=30.0, on_unavailable=OnUnavailable.WAIT)
+
+
+@pytest.mark.parametrize("kind", sorted(EVENT))
+@pytest.mark.parametrize("on_unavailable", OnUnavailable)
+def test_a_bad_request_is_never_tried_again(kind: FailureKind, on_unavailable: OnUnavailable) -> None:
+    """Not the first time, nor with Retry-After, nor while the service is down."""
+    policy = RetryPolicy(on_unavailable=on_unavailable)
+    for available in (False, True):
+        due = policy.retry_at(failure(kind, 1.0), attempts=1, started=0.0, now=0.0, jitter=0.0, available=available)
+        assert due is None
+
+
+@pytest.mark.parametrize("kind", sorted(CONTRACT))
+def test_a_broken_answer_is_tried_once_more(kind: FailureKind) -> None:
+    """A proxy may have cut it; twice is the event's fault, whether the service answers others or not."""
+    for available in (False, True):
+        dues = [
+            RetryPolicy().retry_at(
+                failure(kind), attempts=attempts, started=0.0, now=1.0, jitter=1.0, available=available
+            )
+            for attempts in range(1, CONTRACT_ATTEMPTS + 2)
+        ]
+        assert dues == [1.1, None, None]
+
+
+@pytest.mark.parametrize("available", [False, True])
+def test_a_broken_answer_past_the_deadline_is_the_end(*, available: bool) -> None:
+    """It is an answer: waiting for the service would be waiting for what is there."""
+    due = RetryPolicy(deadline=5.0).retry_at(
+        failure(FailureKind.NOT_JSON), attempts=1, started=0.0, now=6.0, jitter=0.0, available=available
+    )
+    assert due is None
+
+
+def test_delays_double_up_to_the_maximum() -> None:
+    """The jitter is full: from nothing to the ceiling."""
+    policy = RetryPolicy(initial=0.1, maximum=5.0, deadline=1e9)
+
+    def delay(attempts: int, jitter: float) -> float | None:
+        return policy.retry_at(failure(), attempts=attempts, started=0.0, now=0.0, jitter=jitter, available=True)
+
+    assert [delay(attempts, 1.0) for attempts in range(1, 9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert [delay(attempts, 0.5) for attempts in range(1, 4)] == [0.05, 0.1, 0.2]
+    assert [delay(attempts, 0.0) for attempts in range(1, 4)] == [0.0, 0.0, 0.0]
+    assert delay(100_000, 1.0) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "jitter", "delay"),
+    [(None, 1.0, 0.1), (0.0, 1.0, 0.1), (0.05, 1.0, 0.1), (3.0, 1.0, 3.0), (60.0, 0.0, 60.0), (3600.0, 0.0, 60.0)],
+)
+def test_the_service_is_given_the_time_that_it_asks_for(retry_after: float | None, jitter: float, delay: float) -> None:
+    """Not less than Retry-After, within reason; not less than the backoff either."""
+    due = RetryPolicy(deadline=1e9).retry_at(
+        failure(retry_after=retry_after), attempts=1, started=0.0, now=0.0, jitter=jitter, available=True
+    )
+    assert due == delay
+
+
+def test_the_deadline_includes_its_end() -> None:
+    """An attempt that would begin just then is made."""
+    policy = RetryPolicy(initial=1.0, deadline=30.0)
+
+    def due(now: float) -> float | None:
+        return policy.retry_at(failure(), attempts=1, started=100.0, now=now, jitter=1.0, available=True)
+
+    assert due(129.0) == 130.0
+    assert due(129.1) is None
+
+
+@pytest.mark.parametrize(
+    ("on_unavailable", "available", "waits"),
+    [
+        (OnUnavailable.WAIT, False, True),
+        (OnUnavailable.WAIT, True, False),
+        (OnUnavailable.DEAD_LETTER, False, False),
+        (OnUnavailable.DEAD_LETTER, True, False),
+    ],
+)
+@pytest.mark.parametrize("kind", sorted(OUTAGE))
+def test_past_the_deadline_only_an_outage_is_waited_for(
+    kind: FailureKind, on_unavailable: OnUnavailable, *, available: bool, waits: bool
+) -> None:
+    """An event that fails while others succeed would wait for ever."""
+    due = RetryPolicy(initial=1.0, on_unavailable=on_unavailable).retry_at(
+        failure(kind), attempts=1, started=0.0, now=1_000.0, jitter=0.5, available=available
+    )
+    assert due == (1_000.5 if waits else None)
+
+
+@moderate
+@given(
+    kind=st.sampled_from(FailureKind),
+    retry_after=st.none() | st.floats(allow_nan=True),
+    policy=st.builds(
+        RetryPolicy,
+        initial=st.floats(0.001, 10.0),
+        maximum=st.floats(0.001, 100.0),
+        deadline=st.floats(0.0, 1_000.0),
+        on_unavailable=st.sampled_from(OnUnavailable),
+    ),
+    attempts=st.integers(1, 10**9),
+    started=seconds,
+    elapsed=st.floats(0.0, 2_000.0),
+    jitter=fractions,
+    available=st.booleans(),
+)
+def test_a_delay_is_bounded_and_an_event_ends(
+    kind: FailureKind, retry_after: float | None, policy: RetryPolicy, attempts: int, started: float,
+    elapsed: float, jitter: float, *, available: bool,
+) -> None:  # fmt: skip
+    """Never in the past, never beyond both bounds, and past the deadline never while the service answers."""
+    now = started + elapsed
+    due = policy.retry_at(
+        failure(kind, retry_after), attempts=attempts, started=started, now=now, jitter=jitter, available=available
+    )
+    if due is None:
+        return
+    assert kind not in EVENT
+    assert kind not in CONTRACT or attempts < CONTRACT_ATTEMPTS
+    assert now <= due <= now + max(policy.maximum, MAX_RETRY_AFTER)
+    if retry_after is None:
+        assert due <= now + policy.maximum
+    if available or policy.on_unavailable is OnUnavailable.DEAD_LETTER or kind in CONTRACT:
+        assert due <= started + policy.deadline
+
+
+@dataclass(eq=False)
+class Attempt:
+    """A look-up in flight."""
+
+    probe: bool
+
+
+class BreakerLife(RuleBasedStateMachine):
+    """Look-ups start whenever they may and end in any order, long after others if need be."""
+
+    @initialize(now=st.sampled_from([0.0, 1e6]))
+    def begin(self, now: float) -> None:
+        """All is well."""
+        self.breaker = Breaker()
+        self.now = now
+        self.in_flight: list[Attempt] = []
+        self.failures = 0
+        self.open = False
+        self.opened = now
+        self.probes: list[float] = []
+
+    def start(self) -> bool:
+        """Start one look-up, if it may."""
+        if not self.breaker.allows(self.now):
+            return False
+        self.breaker.started(self.now)
+        if self.open:
+            self.probes.append(self.now)
+        self.in_flight.append(Attempt(self.open))
+        return True
+
+    @rule(count=st.integers(1, 40))
+    def start_some(self, count: int) -> None:
+        """As many as may: all while it is closed, one at the most while it is open."""
+        started = sum(self.start() for _ in range(count))
+        assert started <= 1 if self.open else started == count
+
+    def end(self, attempt: Attempt, *, well: bool) -> None:
+        """A look-up ends."""
+        self.in_flight.remove(attempt)
+        if well:
+            self.breaker.succeeded()
+            self.failures, self.open = 0, False
+            return
+        self.breaker.failed(self.now)
+        self.failures += 1
+        if not self.open and self.failures >= 16:
+            self.open, self.opened = True, self.now
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data(), count=st.integers(1, 20))
+    def fail(self, data: st.DataObject, count: int) -> None:
+        """Some look-ups meet an outage."""
+        for _ in range(min(count, len(self.in_flight))):
+            self.end(data.draw(st.sampled_from(self.in_flight)), well=False)
+
+    @precondition(lambda self: any(attempt.probe for attempt in self.in_flight))
+    @rule(well=st.booleans())
+    def end_probe(self, *, well: bool) -> None:
+        """The probe ends before the look-ups from before."""
+        self.end(next(attempt for attempt in self.in_flight if attempt.probe), well=well)
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        """A look-up is answered."""
+        self.end(data.draw(st.sampled_from(self.in_flight)), well=True)
+
+    @rule(seconds=st.sampled_from([0.1, 0.4, 0.5, 1.0, 7.0]))
+    def wait(self, seconds: float) -> None:
+        """Time goes by."""
+        self.now += seconds
+
+    @precondition(lambda self: self.open)
+    @rule(late=st.integers(0, 3), steps=st.integers(1, 12))
+    def hammer(self, late: int, steps: int) -> None:
+        """A worker that tries all the time while look-ups from before fail one by one."""
+        for _ in range(steps):
+            self.now += 0.25
+            for attempt in self.in_flight[:late]:
+                self.end(attempt, well=False)
+            self.start()
+
+    @invariant()
+    def it_opens_and_closes_when_it_should(self) -> None:
+        """After 16 outages in a row, until one success."""
+        assert self.breaker.open is self.open
+        if self.open:
+            assert not self.breaker.available
+
+    @invariant()
+    def probes_are_apart(self) -> None:
+        """Never two within an interval, and none within one of the opening."""
+        assert all(second - first >= 1.0 - 1e-9 for first, second in zip(self.probes, self.probes[1:], strict=False))
+
+    @invariant()
+    def a_probe_will_go_out(self) -> None:
+        """While it is open, time alone lets the next one out, or the end of one that is in flight."""
+        at = self.breaker.next_probe
+        if not self.open:
+            assert at is None
+            assert self.breaker.allows(self.now)
+        elif at is None:
+            assert any(attempt.probe for attempt in self.in_flight)
+            assert not self.breaker.allows(self.now + 1e9)
+        else:
+            assert at <= max(self.opened, *self.probes, self.opened) + Breaker.PROBE_INTERVAL
+            assert self.breaker.allows(at)
+            assert not self.breaker.allows(at - 1e-3)
+            assert at >= self.opened + Breaker.PROBE_INTERVAL - 1e-9
+
+
+TestBreakerLife = BreakerLife.TestCase
+TestBreakerLife.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def test_fifteen_outages_do_not_open_it() -> None:
+    """The sixteenth in a row does; a success between them starts the count anew."""
+    breaker = Breaker()
+    for _ in range(15):
+        breaker.failed(1.0)
+    breaker.succeeded()
+    for _ in range(15):
+        breaker.failed(2.0)
+    assert not breaker.open
+    assert breaker.allows(2.0)
+    breaker.failed(3.0)
+    assert breaker.open
+    assert breaker.next_probe == 4.0
+    assert not breaker.allows(3.9)
+    assert breaker.allows(4.0)
+
+
+def test_a_probe_that_hangs_is_the_only_one() -> None:
+    """The next goes out when it has failed, at once if the interval is over; success lets all out."""
+    breaker = Breaker()
+    for _ in range(16):
+        breaker.failed(0.0)
+    breaker.started(1.0)
+    assert breaker.next_probe is None
+    assert not breaker.allows(100.0)
+    breaker.failed(6.0)
+    assert breaker.next_probe == 2.0
+    assert breaker.allows(6.0)
+    breaker.started(6.0)
+    breaker.failed(6.1)
+    assert not breaker.allows(6.9)
+    assert breaker.next_probe == 7.0
+    breaker.started(7.0)
+    breaker.succeeded()
+    assert breaker.allows(7.0)
+    assert breaker.next_probe is None
+
+
+def test_late_failures_do_not_let_a_second_probe_out_within_an_interval() -> None:
+    """They free the next probe but bring it no nearer."""
+    breaker = Breaker()
+    for _ in range(16):
+        breaker.failed(0.0)
+    breaker.started(1.0)
+    for late in (1.1, 1.2, 1.9):
+        breaker.failed(late)
+        assert not breaker.allows(late)
+        assert breaker.next_probe == 2.0
+
+
+def test_a_success_in_seventeen_still_counts_as_available() -> None:
+    """It is closed and mostly failing: with more than half of the look-ups failing, the service is not available."""
+    breaker = Breaker()
+    assert breaker.available
+    for _ in range(200):
+        breaker.failed(0.0)
+        breaker.succeeded()
+        breaker.succeeded()
+    assert breaker.available
+    for _ in range(40):
+        for _ in range(15):
+            breaker.failed(0.0)
+        breaker.succeeded()
+    assert not breaker.open
+    assert not breaker.available
+    for _ in range(200):
+        breaker.succeeded()
+    assert breaker.available
+
+
+def test_availability_takes_a_few_dozen_look_ups_to_return() -> None:
+    """One answer after a long outage does not make those that still wait give up."""
+    breaker = Breaker()
+    for _ in range(500):
+        breaker.failed(0.0)
+    answers = 0
+    while not breaker.available:
+        breaker.succeeded()
+        answers += 1
+    assert not breaker.open
+    assert answers == 22  # 1 - (31 / 32) ** 22 >= 0.5
