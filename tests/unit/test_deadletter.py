@@ -127,3 +127,16 @@ def test_any_message_can_be_written(text: str) -> None:
 def test_names_are_those_that_are_documented() -> None:
     """Tools and people rely on them."""
     assert (PREFIX, ATTEMPTS, COUNT) == ("__connect.errors.", "enricher.attempts", "enricher.dead-letter.count")
+
+
+def test_numbers_of_thousands_of_digits_do_not_stop_the_worker() -> None:
+    """Anyone may write headers: the record becomes a dead letter as if it had not been one."""
+    hostile: Headers = [
+        (PREFIX + "topic", b"t"),
+        (PREFIX + "partition", b"0"),
+        (PREFIX + "offset", b"0"),
+        (COUNT, b"9" * 4_300),
+    ]
+    assert parse_dead_letter(hostile) is None
+    letter = dead_letter(Record("t", 0, 1, -1, None, None, hostile), Rejected(Stage.DECODE, "EmptyValue", "no"), "dlq")
+    assert dict(letter.headers)[COUNT] == b"1"
