@@ -91,14 +91,15 @@ def test_describe_has_a_line_for_each_field() -> None:
 
 
 def test_describe_as_json() -> None:
-    """Null is a field without a default; a default of null is the text."""
+    """A field without a default has none, as null is a default like any other."""
     described = json.loads(schema("describe", "CustomerContact", "--json").stdout)
     assert (described["name"], described["doc"]) == ("CustomerContact", CUSTOMER_CONTACT.raw["doc"])
     assert described["fingerprint"] == CUSTOMER_CONTACT.fingerprint.hex()
     fields = {field.pop("path"): field for field in described["fields"]}
     assert list(fields) == [field["name"] for field in CUSTOMER_CONTACT.raw["fields"]]
     assert fields["contactTime"]["type"] == "timestamp-millis"
-    assert (fields["contactTime"]["default"], fields["channel"]["default"]) == (None, "null")
+    assert "default" not in fields["contactTime"]
+    assert (fields["channel"]["default"], fields["attributes"]["default"]) == (None, {})
 
 
 @pytest.mark.parametrize("command", ["show", "describe"])
