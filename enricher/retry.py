@@ -61,7 +61,7 @@ class RetryPolicy:
         initial: upper bound of the first delay, seconds.
         maximum: upper bound of every delay, seconds.
         deadline: seconds from an event's first attempt after which it is given up, unless the service is down and
-            ``on_unavailable`` says to wait.
+            ``on_unavailable`` says to wait. The last attempt begins later only where Retry-After asks for it.
         on_unavailable: what to do past the deadline while the service does not answer.
     """
 
@@ -87,8 +87,11 @@ class RetryPolicy:
         if failed is FailureClass.EVENT or (failed is FailureClass.CONTRACT and attempts >= CONTRACT_ATTEMPTS):
             return None
         ceiling = min(self.maximum, self.initial * 2.0 ** min(attempts - 1, 60))
-        due = now + max(jitter * ceiling, min(failure.retry_after or 0.0, MAX_RETRY_AFTER))
-        if due <= started + self.deadline:
+        backoff = jitter * ceiling
+        due = now + max(backoff, min(failure.retry_after or 0.0, MAX_RETRY_AFTER))
+        # Retry-After may lead past the deadline, once: the service that asks for more time than the event has begins to
+        # be unavailable, before the breaker or others' failures tell.
+        if now + backoff <= started + self.deadline:
             return due
         waits = self.on_unavailable is OnUnavailable.WAIT and failed is FailureClass.OUTAGE
         # An event that fails while others succeed is not waiting for the service: it would wait for ever.
