@@ -55,7 +55,7 @@ def test_while_the_service_is_down_the_worker_waits(world: World) -> None:
         "partitions_assigned",
         "partitions_revoked",
     ]
-    assert len([e for e in worker.events() if e["event"] == "service_back"]) == 2
+    assert [e["event"] for e in worker.events() if e["event"].startswith("service_")][-1] == "service_back"
 
 
 def test_while_the_service_is_down_requests_are_few(world: World) -> None:
@@ -74,27 +74,39 @@ def test_while_the_service_is_down_requests_are_few(world: World) -> None:
     world.audit()
 
 
-@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
-def test_a_broker_that_comes_back_finds_the_worker_waiting(
-    crash: bool,  # noqa: FBT001  a parameter of the test
-    private_kafka: KafkaBroker,
-    start_program: StartProgram,
-    service: ThreadedHistoryServer,
+def test_a_broker_that_restarts_finds_the_worker_waiting(
+    private_kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
 ) -> None:
-    """The only broker goes in the middle of the work and comes back: the worker goes on, and nothing is lost."""
+    """The only broker restarts in the middle of the work: the worker goes on, keeps its partitions, repeats nothing."""
+    world = World(private_kafka.bootstrap_servers, start_program, service)
+    service.faults = Faults(latency="100ms")
+    # The broker forgets, when it starts, what it knows of a producer whose newest record has a time of a day ago or
+    # more (producer.id.expiration.ms); then it cannot tell a batch that is sent again from a new one.
+    world.send(sent_contacts(contacts(1_500, customers=500), round(time.time() * 1000)))
+    worker = world.worker({"kafka.consumer.session.timeout.ms": "45000"})
+    world.await_published(300)
+    private_kafka.stop()
+    worker.wait_for_log("kafka_")
+    private_kafka.start()
+    world.await_committed(90)
+    assert worker.terminate() == 0
+    world.audit()
+
+
+def test_a_broker_that_was_killed_finds_the_worker_waiting(
+    private_kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
+) -> None:
+    """The only broker crashes, for longer than the group's session: partitions are lost and come back, no event is."""
     world = World(private_kafka.bootstrap_servers, start_program, service)
     service.faults = Faults(latency="100ms")
     world.send(sent_contacts(contacts(1_500, customers=500)))
     worker = world.worker()
     world.await_published(300)
-    if crash:
-        private_kafka.kill()
-    else:
-        private_kafka.stop()
-    worker.wait_for_log("kafka_")
+    private_kafka.kill()
+    worker.wait_for_log("partitions_lost")
     private_kafka.start()
     world.await_committed(90)
     assert worker.terminate() == 0
-    # Commits that did not come through, and partitions that were lost meanwhile, may repeat what was not committed.
+    # Outputs that the producer held when the partitions were lost are written after all, and not committed.
     audit = world.audit(repeatable=set(world.sent))
-    assert len(audit.repeated) < len(world.sent) // 2
+    assert all(len(times) <= 2 for times in audit.outputs.values())

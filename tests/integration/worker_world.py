@@ -77,10 +77,10 @@ def patiently(ask: Callable[[], T], timeout: float = 30.0) -> T:
     return answers[0]
 
 
-def sent_contacts(made: Iterable[Contact]) -> list[Sent]:
-    """Contacts as records; each has a time of its own."""
+def sent_contacts(made: Iterable[Contact], start: int = START) -> list[Sent]:
+    """Contacts as records; each has a time of its own, from ``start`` on."""
     return [
-        Sent(contact.key, contact.value, [(n, _bytes(v)) for n, v in contact.headers], START + number)
+        Sent(contact.key, contact.value, [(n, _bytes(v)) for n, v in contact.headers], start + number)
         for number, contact in enumerate(made)
     ]
 
