@@ -91,7 +91,7 @@ class KafkaSource:
         self._assigned: set[TopicPartition] = set()  # the thread's own
         self._group: object = None  # replaced by the thread, read by the loop
         self._callback_error: Exception | None = None
-        self._committing: asyncio.Future[None] | None = None
+        self._committing: asyncio.Future[CommitFailed | None] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._listener: Listener
         self._loop: asyncio.AbstractEventLoop
@@ -116,9 +116,11 @@ class KafkaSource:
 
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit and wait for the broker's answer; see ``enricher.protocols.Source``. One at a time."""
+        while self._committing is not None:  # of one that was given up; its answer must not be taken for ours
+            await asyncio.wait([self._committing])
         if self._stopping.is_set():
             raise CommitFailed("the consumer is closed")
-        done: asyncio.Future[None] = self._loop.create_future()
+        done: asyncio.Future[CommitFailed | None] = self._loop.create_future()
         self._committing = done
 
         def commit(consumer: Consumer) -> None:
@@ -129,7 +131,8 @@ class KafkaSource:
             consumer.commit(offsets=_kafka_positions(mine), asynchronous=True)
 
         self._send(commit)
-        await done
+        if (error := await asyncio.shield(done)) is not None:
+            raise error
 
     def group(self) -> object:
         """The group's metadata as the thread last saw it; see ``enricher.protocols.Source``."""
@@ -330,12 +333,8 @@ class KafkaSource:
 
     def _set_committed(self, error: CommitFailed | None) -> None:
         done, self._committing = self._committing, None
-        if done is None or done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
+        if done is not None:
+            done.set_result(error)
 
     def _set_closed(self) -> None:
         if self._closed is not None and not self._closed.done():
