@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -11,6 +12,7 @@ import pytest
 from msgspec import NODEFAULT
 from msgspec import inspect as shapes
 
+from enricher import schemas
 from enricher.model import Enriched, Enrichment, Event, Offer, OfferHistory
 from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT, NAMES, SCHEMAS, Schema
 
@@ -197,3 +199,22 @@ def test_a_status_of_a_later_version_is_unknown() -> None:
         "enrichment": {"topic": "t", "partition": 0, "offset": 4, "version": "v", "attempts": 1, "status": "LATER"},
     }
     assert read_as_output(later, value)["enrichment"]["status"] == "UNKNOWN"
+
+
+def test_there_is_no_other_schema() -> None:
+    """Every file in avro/ is loaded, and nothing there is anything else."""
+    assert sorted(file.name for file in (Path(__file__).parents[2] / "avro").iterdir()) == [
+        f"{name}.avsc" for name in SCHEMAS
+    ]
+
+
+def test_an_installed_package_has_its_own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a wheel the files are in the package, and win over a folder that happens to stand beside it."""
+    packaged = tmp_path / "avro" / "Own.avsc"
+    packaged.parent.mkdir()
+    packaged.write_text('{"type": "record", "name": "Own", "fields": []}', "utf-8")
+    monkeypatch.setattr(schemas, "files", lambda _: tmp_path)
+    assert schemas._load("Own").raw["name"] == "Own"
+    packaged.unlink()
+    packaged.parent.rmdir()
+    assert schemas._load("CustomerContact") == CUSTOMER_CONTACT
