@@ -28,15 +28,21 @@ class MemoryBroker:
     """Topics with their partitions, and groups with their positions.
 
     Args:
-        topics: partitions of each topic; a topic that is not named has none and cannot be written.
+        topics: partitions of each topic; more come with ``create``.
         on_commit: called with the group and the positions of each commit, before it is taken.
     """
 
     def __init__(self, topics: Mapping[str, int], *, on_commit: CommitHook | None = None) -> None:
         self.on_commit = on_commit
-        self._logs = {TopicPartition(topic, n): Log() for topic, count in topics.items() for n in range(count)}
+        self._logs: dict[TopicPartition, Log] = {}
         self._committed: dict[str, dict[TopicPartition, Position]] = {}
         self._readers: list[Callable[[], None]] = []
+        for topic, count in topics.items():
+            self.create(topic, count)
+
+    def create(self, topic: str, partitions: int) -> None:
+        """Make a topic."""
+        self._logs.update({TopicPartition(topic, number): Log() for number in range(partitions)})
 
     def partitions(self, topics: Collection[str]) -> list[TopicPartition]:
         """The partitions of these topics, in order."""

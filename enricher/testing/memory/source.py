@@ -14,6 +14,9 @@ from enricher.model import Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Listener
 from enricher.testing.memory.broker import MemoryBroker
 
+MAX_METADATA = 4096
+"""Bytes of a commit's metadata that a broker refuses."""
+
 CommitFault = Callable[[Mapping[TopicPartition, Position]], CommitFailed | None]
 
 
@@ -201,6 +204,8 @@ class MemorySource:
             return
         if (error := self.refuse_commit(positions)) is not None:
             raise error
+        if any(len(at.metadata) >= MAX_METADATA for at in positions.values()):
+            raise CommitFailed("OFFSET_METADATA_TOO_LARGE")
         self._broker.commit(self._group, positions)
 
     def _unassign(self, partitions: Collection[TopicPartition]) -> None:

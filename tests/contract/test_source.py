@@ -1,0 +1,278 @@
+"""What a source owes the pipeline, held against the in-memory one and Apache Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from enricher.model import Headers, Position, Record, TopicPartition
+from enricher.protocols import CommitFailed, Source
+from tests.contract.backends import Backend, Heard, Kafka, Memory
+from tests.harness.clients import unique_name
+from tests.harness.waiting import wait_until_async
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each test runs in memory, and on Apache Kafka."""
+    if request.param == "memory":
+        return Memory()
+    return Kafka(request.getfixturevalue("kafka").bootstrap_servers)
+
+
+@asynccontextmanager
+async def started(source: Source) -> AsyncIterator[Heard]:
+    """The source, started; closed afterwards, without an error."""
+    heard = Heard()
+    await source.start(heard)
+    try:
+        yield heard
+    finally:
+        await source.close()
+    assert heard.errors == []
+
+
+def test_records_arrive_in_order_as_they_were_written(backend: Backend) -> None:
+    """Key, value, headers and timestamp are the record's: None stays None, names repeat, bytes need not be text."""
+    topic = backend.topic()
+    headers: Headers = [("a", b"1"), ("a", b"\xff\x00"), ("b", None), ("c", b"")]
+    backend.write(topic, b"v", key=b"\xff", headers=headers, timestamp=1_700_000_000_123)
+    backend.write(topic, None, key=b"tombstone")
+    backend.write(topic, b"", key=None)
+    backend.write(topic, *(b"%d" % number for number in range(100)))
+
+    async def main() -> None:
+        async with started(backend.source(topic, unique_name("g"))) as heard:
+            await wait_until_async(lambda: len(heard.delivered) == 103, "all records")
+        assert heard.delivered[:3] == [
+            Record(topic, 0, 0, 1_700_000_000_123, b"\xff", b"v", headers),
+            Record(topic, 0, 1, 1, b"tombstone", None, []),
+            Record(topic, 0, 2, 1, None, b"", []),
+        ]
+        assert heard.offsets() == list(range(103))
+        assert heard.calls[0] == ("assigned", frozenset({TopicPartition(topic, 0)}))
+
+    asyncio.run(main())
+
+
+def test_a_group_goes_on_where_it_committed(backend: Backend) -> None:
+    """Offset and metadata of a commit come back with the next assignment, and reading begins there."""
+    topic, group = backend.topic(), unique_name("g")
+    backend.write(topic, *(b"%d" % number for number in range(10)))
+    partition, at = TopicPartition(topic, 0), Position(4, "e1bAB==")
+
+    async def main() -> None:
+        source = backend.source(topic, group)
+        async with started(source) as heard:
+            await wait_until_async(lambda: len(heard.delivered) == 10, "all records")
+            assert heard.positions == {partition: Position(0)}
+            await source.commit({partition: at})
+            assert backend.committed(topic, group) == {0: at}
+        async with started(backend.source(topic, group)) as heard:
+            await wait_until_async(lambda: len(heard.delivered) == 6, "what is left")
+        assert heard.positions == {partition: at}
+        assert heard.offsets() == list(range(4, 10))
+
+    asyncio.run(main())
+
+
+def test_commits_follow_each_other(backend: Backend) -> None:
+    """Each is answered when it is done, and the last one counts."""
+    topic, group = backend.topic(2), unique_name("g")
+    partitions = [TopicPartition(topic, number) for number in range(2)]
+    for number in range(2):
+        backend.write(topic, *(b"x" for _ in range(20)), partition=number)
+
+    async def main() -> None:
+        source = backend.source(topic, group)
+        async with started(source) as heard:
+            await wait_until_async(lambda: len(heard.delivered) == 40, "all records")
+            for offset in range(1, 21):
+                await source.commit({partitions[offset % 2]: Position(offset)})
+        assert backend.committed(topic, group) == {0: Position(20), 1: Position(19)}
+
+    asyncio.run(main())
+
+
+def test_a_commit_that_is_given_up_does_not_answer_the_next(backend: Backend) -> None:
+    """Whoever waits no longer (a drain's deadline) leaves the next commit with an answer of its own."""
+    topic, group = backend.topic(), unique_name("g")
+    backend.write(topic, *(b"x" for _ in range(20)))
+    partition = TopicPartition(topic, 0)
+
+    async def main() -> None:
+        source = backend.source(topic, group)
+        async with started(source) as heard:
+            await wait_until_async(lambda: len(heard.delivered) == 20, "all records")
+            for offset in range(2, 21, 2):
+                first = asyncio.create_task(source.commit({partition: Position(offset)}))
+                await asyncio.sleep(0)
+                first.cancel()
+                with pytest.raises(CommitFailed):
+                    await source.commit({partition: Position(offset + 1, 4096 * "x")})
+        assert backend.committed(topic, group) in ({0: Position(20)}, {})  # a commit given up may be made or not
+
+    asyncio.run(main())
+
+
+def test_partitions_that_are_not_assigned_are_not_committed(backend: Backend) -> None:
+    """They are left out; the rest is committed."""
+    topic, group = backend.topic(), unique_name("g")
+    backend.write(topic, b"x")
+
+    async def main() -> None:
+        source = backend.source(topic, group)
+        async with started(source) as heard:
+            await wait_until_async(lambda: heard.delivered, "the record")
+            await source.commit({TopicPartition("other", 0): Position(7)})
+            await source.commit({TopicPartition("other", 0): Position(7), TopicPartition(topic, 0): Position(1)})
+        assert backend.committed(topic, group) == {0: Position(1)}
+
+    asyncio.run(main())
+
+
+def test_a_paused_partition_delivers_no_more_until_it_is_resumed(backend: Backend) -> None:
+    """What was fetched already may still arrive; the other partition goes on; nothing is lost or repeated."""
+    topic = backend.topic(2)
+    first, second = (TopicPartition(topic, number) for number in range(2))
+
+    async def main() -> None:
+        source = backend.source(topic, unique_name("g"))
+        async with started(source) as heard:
+            await wait_until_async(lambda: len(heard.positions) == 2, "the assignment")
+            source.pause([first, TopicPartition("other", 0)])
+            backend.write(topic, b"warm up", partition=1)
+            await wait_until_async(lambda: heard.offsets(1) == [0], "the pause is in force")
+            backend.write(topic, *(b"x" for _ in range(50)), partition=0)
+            backend.write(topic, *(b"y" for _ in range(50)), partition=1)
+            await wait_until_async(lambda: len(heard.offsets(1)) == 51, "the other partition")
+            assert len(heard.offsets(0)) <= 10
+            source.resume([first, TopicPartition("other", 0)])
+            await wait_until_async(lambda: len(heard.offsets(0)) == 50, "the resumed partition")
+            source.pause([second])
+            source.resume([second])
+            backend.write(topic, b"last", partition=1)
+            await wait_until_async(lambda: len(heard.offsets(1)) == 52, "pause and resume in order")
+        assert heard.offsets(0) == list(range(50))
+        assert heard.offsets(1) == list(range(52))
+
+    asyncio.run(main())
+
+
+def test_the_answer_to_a_revocation_is_committed(backend: Backend) -> None:
+    """Leaving the group asks the listener, waits for its answer, and commits it before the partition goes."""
+    topic, group = backend.topic(2), unique_name("g")
+    partitions = [TopicPartition(topic, number) for number in range(2)]
+    backend.write(topic, *(b"x" for _ in range(5)))
+    at = Position(3, "e1rAQE=")
+
+    async def main() -> None:
+        async with started(backend.source(topic, group)) as heard:
+            await wait_until_async(lambda: len(heard.delivered) == 5, "the records")
+            heard.answer, heard.hesitate = {partitions[0]: at}, 0.2
+        assert heard.calls[-2:] == [("revoked", frozenset(partitions)), ("answered", frozenset(partitions))]
+        assert backend.committed(topic, group) == {0: at}
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_takes_too_long_is_not_waited_for(backend: Backend) -> None:
+    """The partitions are lost to the listener, and nothing is committed."""
+    topic, group = backend.topic(), unique_name("g")
+    partition = TopicPartition(topic, 0)
+    backend.write(topic, b"x")
+
+    async def main() -> None:
+        async with started(backend.source(topic, group, revoke_deadline=0.3)) as heard:
+            await wait_until_async(lambda: heard.delivered, "the record")
+            heard.answer, heard.hesitate = {partition: Position(1)}, 60.0
+        await wait_until_async(lambda: heard.calls[-1] == ("lost", frozenset({partition})), "the loss")
+        assert ("answered", frozenset({partition})) not in heard.calls
+        assert backend.committed(topic, group) == {}
+
+    asyncio.run(main())
+
+
+def test_a_partition_moves_to_a_second_member(backend: Backend) -> None:
+    """The first is asked before the second gets it, which begins where the answer said; the rest stays undisturbed."""
+    topic, group = backend.topic(2), unique_name("g")
+    partitions = {TopicPartition(topic, number) for number in range(2)}
+    for number in range(2):
+        backend.write(topic, *(b"x" for _ in range(10)), partition=number)
+
+    async def main() -> None:
+        first_source, second_source = backend.source(topic, group), backend.source(topic, group)
+        async with started(first_source) as first:
+            await wait_until_async(lambda: len(first.delivered) == 20, "all records")
+            first.answer = {partition: Position(6, "e1") for partition in partitions}
+            if isinstance(backend, Memory):
+                second_source = backend.source("none", group)
+            async with started(second_source) as second:
+                await backend.joined(first_source, second_source)
+                await wait_until_async(lambda: len(second.delivered) == 4, "what is left of one partition")
+                (moved,) = second.positions
+                assert second.positions == {moved: Position(6, "e1")}
+                assert ("revoked", frozenset({moved})) in first.calls
+                (kept,) = partitions - {moved}
+                backend.write(topic, b"y", partition=kept.partition)
+                await wait_until_async(lambda: len(first.delivered) == 21, "the first goes on")
+                assert backend.committed(topic, group) == {moved.partition: Position(6, "e1")}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("reset", "start"), [("earliest", 6), ("latest", 10)])
+@pytest.mark.parametrize("offset", [2, 99])
+def test_a_committed_offset_outside_the_log_follows_the_reset(
+    backend: Backend, reset: str, start: int, offset: int
+) -> None:
+    """Below what retention has left, or beyond the end; what its metadata says of other records is void."""
+    topic, group = backend.topic(), unique_name("g")
+    partition = TopicPartition(topic, 0)
+    backend.write(topic, *(b"x" for _ in range(10)))
+
+    async def main() -> None:
+        source = backend.source(topic, group)
+        async with started(source) as heard:
+            await wait_until_async(lambda: len(heard.delivered) == 10, "all records")
+            await source.commit({partition: Position(offset, "e1bAB==")})
+        backend.truncate(topic, 6)
+        async with started(backend.source(topic, group, reset=reset)) as heard:
+            await wait_until_async(lambda: heard.positions, "the assignment")
+            assert heard.positions == {partition: Position(start)}
+            backend.write(topic, b"new")
+            await wait_until_async(lambda: 10 in heard.offsets(), "the new record")
+            assert heard.offsets() == list(range(start, 11))
+
+    asyncio.run(main())
+
+
+def test_closed_is_closed(backend: Backend) -> None:
+    """It may be closed twice, delivers nothing afterwards, and commits nothing."""
+    topic, group = backend.topic(), unique_name("g")
+    backend.write(topic, b"x")
+
+    async def main() -> None:
+        source = backend.source(topic, group)
+        async with started(source) as heard:
+            await wait_until_async(lambda: heard.delivered, "the record")
+            await source.close()
+            before = list(heard.calls)
+            backend.write(topic, b"y")
+            with pytest.raises(CommitFailed):
+                await source.commit({TopicPartition(topic, 0): Position(1)})
+            await asyncio.sleep(0.3)  # long enough for what must not happen
+            assert heard.calls == before
+        assert backend.committed(topic, group) == {}
+
+    asyncio.run(main())
+
+
+def test_a_source_that_never_started_can_be_closed(backend: Backend) -> None:
+    """A stop may come before the start."""
+
+    async def main() -> None:
+        await backend.source(backend.topic(), unique_name("g")).close()
+
+    asyncio.run(main())
