@@ -53,6 +53,7 @@ class TopicReader:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
+                "log_level": 2,  # what goes wrong is raised; librdkafka would write a line for each try to connect
             }
         )
         found = self._consumer.list_topics(topic, TIMEOUT).topics[topic]

@@ -44,10 +44,13 @@ def tail(
             kafka["bootstrap.servers"] = bootstrap_servers
         topic = topic or settings.output.topic
 
-    from confluent_kafka import KafkaException  # noqa: PLC0415  `--help` does without these
+    import signal  # noqa: PLC0415  `--help` does without these
+
+    from confluent_kafka import KafkaException  # noqa: PLC0415
 
     from enricher.cli.reading import TopicMissing, TopicReader  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to stop is how a --follow ends, not a failure
     show = _Json() if as_json else _Text(offers)
     try:
         with TopicReader(kafka, topic) as reader:
