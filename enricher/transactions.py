@@ -12,9 +12,11 @@ neither retriable nor asks for an abort is fatal.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -28,8 +30,17 @@ from enricher.sink import DEFAULTS, await_topics, explain, on_error
 
 log = structlog.get_logger(__name__)
 
-CALL_TIMEOUT = 10.0
-"""Seconds for one call to the broker, after which it is made again."""
+CALL_TIMEOUT = 3.0
+"""Seconds for one call to the broker, after which it is made again, or given up if we are closed."""
+
+MAX_REPLACED = 5
+"""Producers that are given up one after the other before the worker is."""
+
+PAUSE = 0.1
+"""Seconds before a call is made again."""
+
+STUCK = 30.0
+"""Seconds after which a call that should have returned after ``CALL_TIMEOUT`` never will."""
 
 FIXED: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
@@ -52,8 +63,10 @@ class KafkaTransactions:
         self._properties = {**DEFAULTS, **properties, **FIXED}
         self._topics = list(topics)
         self._group_id = group_id
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="transactions")
+        self._called = 0.0  # when librdkafka was last called, seconds
         self._producer: Producer | None = None
+        self._replaced = 0  # producers given up since the last transaction that was committed
+        self._closing = False
 
     async def start(self) -> None:
         """Connect and get a producer id; waits as long as no broker answers.
@@ -61,13 +74,9 @@ class KafkaTransactions:
         Raises:
             ProduceFailed: a topic does not exist, or the broker refuses for good.
         """
-        transactional_id = f"enricher-{self._group_id}-{uuid4().hex}"
-        self._producer = Producer(
-            {**self._properties, "transactional.id": transactional_id, "error_cb": on_error},
-            logger=logging.getLogger("librdkafka.producer"),
-        )
+        self._producer = self._create()
         await await_topics(self._producer, self._topics)
-        await self._call(self._start)
+        await self._call(self._initialise)
 
     async def commit(
         self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object
@@ -77,14 +86,45 @@ class KafkaTransactions:
 
     async def close(self) -> None:
         """Release everything. May be called twice."""
-        await asyncio.get_running_loop().run_in_executor(None, self._close)
+        self._closing = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await asyncio.to_thread(producer.purge)
 
     async def _call(self, function: Callable[[], None]) -> None:
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, function))
+        """Run a function on a thread of its own, which dies with the program: librdkafka may never return."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def run() -> None:
+            try:
+                function()
+            except Exception as error:  # noqa: BLE001  raised again where it is waited for
+                post(done.set_exception, error)
+            else:
+                post(done.set_result, None)
+
+        def post(settle: Callable[[Any], None], outcome: Exception | None) -> None:
+            with suppress(RuntimeError):  # the loop is gone
+                loop.call_soon_threadsafe(settle, outcome)
+
+        self._called = time.monotonic()
+        Thread(target=run, name="transaction", daemon=True).start()
+        while not (await asyncio.wait([done], timeout=1.0))[0]:
+            if time.monotonic() - self._called > STUCK:
+                raise ProduceFailed("the Kafka client does not return from a call; a new worker has to take over")
+        done.result()
 
     # ---- on the thread -----------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _create(self) -> Producer:
+        transactional_id = f"enricher-{self._group_id}-{uuid4().hex}"
+        return Producer(
+            {**self._properties, "transactional.id": transactional_id, "error_cb": on_error},
+            logger=logging.getLogger("librdkafka.producer"),
+        )
+
+    def _initialise(self) -> None:
         producer = self._opened()
         self._again(lambda: producer.init_transactions(CALL_TIMEOUT))
 
@@ -94,7 +134,29 @@ class KafkaTransactions:
         return self._producer
 
     def _commit(self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object) -> None:
-        producer = self._opened()
+        try:
+            self._write(self._opened(), records, positions, group)
+            self._replaced = 0
+        except ProduceFailed as failure:
+            if self._closing or self._replaced >= MAX_REPLACED:
+                raise
+            # Nobody else has our transactional id. So who has fenced us is the coordinator: it aborts a transaction
+            # that is open for longer than its timeout, as while a broker restarts. The transaction was not committed,
+            # or we would have heard of it, and never will be. A new producer may go on.
+            self._replaced += 1
+            log.warning("transactional_producer_replaced", reason=str(failure))
+            self._opened().purge()
+            self._producer = self._create()
+            self._initialise()
+            raise TransactionAborted(str(failure)) from None
+
+    def _write(
+        self,
+        producer: Producer,
+        records: Sequence[Outgoing],
+        positions: Mapping[TopicPartition, Position],
+        group: object,
+    ) -> None:
         refused: dict[int, KafkaError] = {}
         offsets = [
             KafkaPartition(at.topic, at.partition, position.offset, metadata=position.metadata)
@@ -105,9 +167,10 @@ class KafkaTransactions:
             for index, record in enumerate(records):
                 self._produce(producer, record, partial(_note, refused, index))
             if offsets:
-                self._again(lambda: producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT))
+                self._send_offsets(lambda: producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT))
             self._again(lambda: producer.commit_transaction(CALL_TIMEOUT))
         except (_Abort, _TooLarge) as reason:
+            producer.flush(CALL_TIMEOUT)  # to abort while the first record is on its way can be fatal (librdkafka 4849)
             self._again(lambda: producer.abort_transaction(CALL_TIMEOUT))
             too_large = [index for index, error in refused.items() if error.code() == KafkaError.MSG_SIZE_TOO_LARGE]
             if isinstance(reason, _TooLarge):
@@ -126,6 +189,7 @@ class KafkaTransactions:
                     on_delivery=on_delivery,
                 )
             except BufferError:
+                self._called = time.monotonic()
                 producer.poll(0.1)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -134,14 +198,31 @@ class KafkaTransactions:
             else:
                 return
 
+    def _send_offsets(self, call: Callable[[], object]) -> None:
+        """Make a call that is not made again: with an error that asks for nothing else, the producer is given up.
+
+        librdkafka 2.16 holds that call for unfinished then: it neither aborts ("conflicting call in progress") nor
+        returns when it is called again.
+        """
+        self._called = time.monotonic()
+        try:
+            call()
+        except KafkaException as error:
+            self._judge(error)
+            raise ProduceFailed(f"offsets were not added to the transaction: {explain(error.args[0])}") from error
+
     def _again(self, call: Callable[[], object]) -> None:
         """Make a call until it is answered: with a timeout nothing is known of the outcome but that one must ask."""
         while True:
             try:
+                self._called = time.monotonic()
                 call()
             except KafkaException as error:
                 self._judge(error)
+                if self._closing:
+                    raise ProduceFailed("the transactional producer was closed") from error
                 log.info("transaction_call_repeated", error=explain(error.args[0]))
+                time.sleep(PAUSE)
             else:
                 return
 
@@ -159,12 +240,6 @@ class KafkaTransactions:
             raise _Abort(explain(cause)) from error
         if not cause.retriable() and cause.code() != KafkaError._TIMED_OUT:  # noqa: SLF001  the library's constant
             raise ProduceFailed(f"the transaction failed: {explain(cause)}") from error
-
-    def _close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.purge()
 
 
 class _Abort(Exception):  # noqa: N818
