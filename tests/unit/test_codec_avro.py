@@ -45,8 +45,9 @@ def test_every_truncation_is_rejected() -> None:
 
 def test_bytes_behind_the_body_are_rejected() -> None:
     """Nothing of the input is lost unnoticed."""
-    rejected = rejection(single_object(CONTACT) + b"\x00\x00")
-    assert (rejected.cause, rejected.message) == ("InvalidAvro", "2 bytes follow the Avro body")
+    for count in (1, 2, 100):
+        rejected = rejection(single_object(CONTACT) + b"\x00" * count)
+        assert (rejected.cause, rejected.message) == ("InvalidAvro", f"{count} bytes follow the Avro body")
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_how_deep_it_may_be(opening: str, closing: str) -> None:
 
 def test_brackets_beside_each_other_are_not_deep() -> None:
     """Nor are those in texts."""
-    value = js(x=[[]] * 1_000, y="[" * 1_000, z='\\"[' * 1_000)
+    value = js(x=[[], {}] * 1_000, y="[" * 1_000, z='\\"[' * 1_000)
     assert decode(value).attributes["y"] == json.dumps("[" * 1_000)
 
 
@@ -305,6 +305,11 @@ class TestAttributes:
         """Those that no float can hold as well; the same digits as a text are something else."""
         assert decode(b'{"customerId":"C1","x":' + digits.encode() + b"}").attributes == {"x": digits}
         assert decode(js(x=digits)).attributes == {"x": f'"{digits}"'}
+
+    @pytest.mark.parametrize("text", [" 1", "\t[]", "\n\r null", "true", "1 "])
+    def test_a_text_that_any_parser_takes_for_json_is_quoted(self, text: str) -> None:
+        """One with white space around as well: others read the attributes by the same rule."""
+        assert decode(js(x=text)).attributes == {"x": json.dumps(text)}
 
     def test_white_space_between_values_is_left_out(self) -> None:
         """It means nothing; within texts it stays."""

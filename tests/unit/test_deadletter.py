@@ -124,6 +124,13 @@ def test_any_message_can_be_written(text: str) -> None:
     assert cause.message == kept
 
 
+def test_a_long_message_is_cut() -> None:
+    """A broker takes no headers of megabytes."""
+    record = Record("t", 0, 1, -1, None, None, [])
+    letter = dead_letter(record, Rejected(Stage.DECODE, "InvalidJson", "x" * 1_000_000), "dlq")
+    assert dict(letter.headers)[PREFIX + "exception.message"] == b"x" * 1_024
+
+
 def test_names_are_those_that_are_documented() -> None:
     """Tools and people rely on them."""
     assert (PREFIX, ATTEMPTS, COUNT) == ("__connect.errors.", "enricher.attempts", "enricher.dead-letter.count")
