@@ -15,13 +15,13 @@ from enricher.completed import BITS, Range, decode_completed, encode_completed
 from enricher.model import Position
 
 WINDOW = 16_384
-"""Offsets that fit into the metadata as a plain bit map, with those of one more batch: 7,592 of ``BITS`` are left."""
+"""Offsets that fit into the metadata as a plain bit map, and leave 7,592 of ``BITS`` for what is on its way."""
 
 SPARSE = 190
-"""Unresolved stretches that fit as run lengths however far apart they are, with those of one more batch.
+"""Unresolved stretches that fit as run lengths, each far from the next, and leave room for what is on its way.
 
-Each takes two runs of at most 5 bytes, 1,890 in all. 500 more records within 7,592 offsets take 1,058 at the most: an
-unresolved run of one byte each, and a resolved one of one byte or, 58 times, of two. That makes 2,948 of 2,997.
+That is as far as 2**28 offsets: such runs take 1,134 bytes (5 and 1 each), what 2,000 more records add is deflated to
+about 1,000 at the worst, and 2,997 are there. A test holds this.
 """
 
 
@@ -87,9 +87,9 @@ class OffsetTracker:
     def full(self) -> bool:
         """The partition should take no more records: the map of completed offsets might outgrow the metadata.
 
-        Until it is, the map fits uncut, also after one more batch of 500 records if that spans no more than 7,592
-        offsets. A compacted topic may have wider gaps; then the map may be cut. With nothing unresolved it never is
-        full, so that it cannot stay so.
+        Until it is, the map fits uncut, also with 2,000 more records: the batch that fills it, and three that the
+        source is ahead by. These may span 7,592 offsets; the gaps of a compacted topic may be wider, and then the map
+        may be cut. With nothing unresolved it never is full, so that it cannot stay so.
         """
         if len(self._unresolved) + len(self._known) < SPARSE or not self._tracked:
             return False
