@@ -6,7 +6,6 @@ carry it out.
 
 Invariants:
 
-- A record that was taken is held by the buffer until it is resolved or its partition goes.
 - A result that comes after its partition went is dropped: its assignment is no longer current.
 - Any fault, an unexpected one in a callback included, ends ``run`` with that error; nothing hangs quietly.
 - ``run`` leaves no task behind, however it ends.
@@ -15,35 +14,24 @@ Invariants:
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
 
-from enricher import __version__
-from enricher.buffer import Buffer
-from enricher.deadletter import dead_letter
 from enricher.delivery import Delivery
+from enricher.holdings import Holdings, names
 from enricher.lookups import Lookups
-from enricher.model import (
-    Enriched,
-    Enrichment,
-    Event,
-    OfferHistory,
-    Outgoing,
-    Position,
-    Record,
-    Rejected,
-    Status,
-    TopicPartition,
-)
+from enricher.model import Event, Outgoing, Position, Record, Rejected, TopicPartition
+from enricher.outputs import Encoder, Outputs
 from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Source
 from enricher.retry import RetryPolicy
 from enricher.scheduler import Order
 from enricher.stats import Stats
-from enricher.work import Assignment, Work
+from enricher.tasks import Tasks
+from enricher.work import Work
 
 log = structlog.get_logger(__name__)
 
@@ -61,14 +49,6 @@ class Decoder(Protocol):
     """Bytes to an event."""
 
     def decode(self, record: Record) -> Event:
-        """Raises ``Rejected``."""
-        ...
-
-
-class Encoder(Protocol):
-    """An enriched event to bytes."""
-
-    def encode(self, enriched: Enriched) -> bytes:
         """Raises ``Rejected``."""
         ...
 
@@ -120,18 +100,20 @@ class Pipeline:
         self._source = source
         self._delivery = delivery
         self._decoder = decoder
-        self._encoder = encoder
         self._options = options
         self._clock = clock
         self.stats = stats or Stats()
-        self._buffer = Buffer(options.max_records, options.max_bytes)
+        self._outputs = Outputs(encoder, options.output_topic, options.dead_letter_topic)
+        self._held = Holdings(source, options.max_records, options.max_bytes, self.stats)
+        self._changed = asyncio.Event()  # set whenever something was resolved or dropped, for those that wait for it
+        self._tasks = Tasks(self.failed, self._changed.set)
         delivery.attach(self)
         self._lookups = Lookups(
             client,
             on_answer=self._answered,
             on_reject=self._reject,
             on_drop=self.drop,
-            spawn=self._spawn,
+            spawn=self._tasks.spawn,
             max_in_flight=options.max_in_flight,
             order=options.order,
             retry=options.retry,
@@ -139,11 +121,8 @@ class Pipeline:
             rng=rng or random.Random(),  # noqa: S311  jitter needs no cryptography
             stats=self.stats,
         )
-        self._assignments: dict[tuple[str, int], Assignment] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
-        self._changed = asyncio.Event()  # set whenever something was resolved or dropped, for those that wait for it
         self._error: Exception | None = None
         self._draining = False
 
@@ -158,7 +137,7 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
-        self._worker = self._spawn(self._work())
+        self._worker = self._tasks.spawn(self._work())
         try:
             await self._stop.wait()
         finally:
@@ -190,7 +169,7 @@ class Pipeline:
                 log.warning("commit_failed", error=str(error))
 
     async def _commit(self) -> None:
-        await self._delivery.commit(self._assignments.values())
+        await self._delivery.commit(self._held.current)
 
     async def _commit_at_last(self) -> None:
         """Commit, again and again if need be: nobody comes after this."""
@@ -208,36 +187,32 @@ class Pipeline:
         self._draining = True
         deadline = self._clock() + self._options.shutdown_deadline
         reserve = min(COMMIT_RESERVE, self._options.shutdown_deadline / 3)
-        log.info("draining", in_flight=self._lookups.scheduler.in_flight, held=self._buffer.records)
-        self._buffer.closed = True
-        self._apply_back_pressure()
+        log.info("draining", in_flight=self._lookups.scheduler.in_flight, held=self._held.buffer.records)
+        self._held.close()
         self._lookups.stop()
-        for work in self._lookups.revoke([assignment.partition for assignment in self._assignments.values()]):
-            self.drop(work)
+        self._drop_waiting([assignment.partition for assignment in self._held.current])
         try:
             async with asyncio.timeout(max(0.0, deadline - reserve - self._clock())):
                 await self._finish()
         except (TimeoutError, ProduceFailed):
             log.warning("drain_incomplete", in_flight=self._lookups.scheduler.in_flight)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         for step in (self._commit_at_last, self._source.close, self._delivery.close):
             try:
                 async with asyncio.timeout(max(1.0, deadline - self._clock())):
                     await step()
             except (TimeoutError, CommitFailed) as error:
                 log.warning("drain_step_failed", step=step.__qualname__, error=str(error) or "no answer in time")
-        log.info("drained", unresolved=sum(assignment.tracker.pending for assignment in self._assignments.values()))
+        log.info("drained", unresolved=sum(assignment.tracker.pending for assignment in self._held.current))
 
     async def _finish(self) -> None:
         """Return when what is under way is handed over and acknowledged; after a failure, when it is acknowledged."""
         while True:
             # Look-ups, and dead letters that wait for room; an acknowledgement may bring one more of these.
-            while self._tasks - {self._worker} and self._error is None:
+            while self._tasks.running - {self._worker} and self._error is None:
                 await self._change()
             await self._delivery.flush()
-            if self._error is not None or not self._tasks - {self._worker}:
+            if self._error is not None or not self._tasks.running - {self._worker}:
                 return
 
     # ---- what the source tells ---------------------------------------------------------------------------------
@@ -245,14 +220,8 @@ class Pipeline:
     def assigned(self, partitions: Mapping[TopicPartition, Position]) -> None:
         """See ``enricher.protocols.Listener``."""
         self.stats.rebalances += 1
-        for partition, position in partitions.items():
-            assignment = Assignment(partition, position)
-            self._assignments[partition] = assignment
-            if assignment.tracker.foreign_metadata:
-                log.warning("commit_metadata_ignored", partition=_names([partition]), reason="not of this program")
-        self._buffer.assign(partitions)
-        log.info("partitions_assigned", partitions=_names(partitions), all=len(self._assignments))
-        self._apply_back_pressure()
+        self._held.assign(partitions)
+        log.info("partitions_assigned", partitions=names(partitions), all=len(self._held.current))
 
     def records(self, batch: Collection[Record]) -> None:
         """See ``enricher.protocols.Listener``."""
@@ -260,134 +229,89 @@ class Pipeline:
             return
         now = self._clock()
         for record in batch:
-            assignment = self._assignments.get((record.topic, record.partition))
-            if assignment is None:
+            work = self._held.take(record, now)
+            if work is None:
                 continue
-            self.stats.received += 1
-            if not assignment.tracker.track(record.offset):
-                self.stats.skipped += 1
-                continue
-            work = Work(record, assignment, now)
-            self._buffer.add(work.source, work.size)
             try:
                 work.event = self._decoder.decode(record)
             except Rejected as rejected:
                 self.refused(work, rejected)
             else:
                 self._lookups.admit(work)
-        self._apply_back_pressure()
+        self._held.balance()
         self._lookups.pump()
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Position]:
         """See ``enricher.protocols.Listener``. What is in flight gets ``Options.revoke_grace``."""
         self.stats.rebalances += 1
-        going = [self._assignments[partition] for partition in partitions if partition in self._assignments]
+        going = self._held.of(partitions)
         deadline = self._clock() + self._options.revoke_grace
-        for work in self._lookups.revoke(partitions):
-            self.drop(work)
+        self._drop_waiting(partitions)
         if not self._draining:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.revoke_grace):
                     while any(assignment.working for assignment in going):
                         await self._change()
         grace = max(SETTLE_FLOOR, deadline - self._clock())
-        positions = await self._delivery.settle(going, self._assignments.values(), grace)
+        positions = await self._delivery.settle(going, self._held.current, grace)
         self._forget(partitions)
-        log.info("partitions_revoked", partitions=_names(partitions), all=len(self._assignments))
+        log.info("partitions_revoked", partitions=names(partitions), all=len(self._held.current))
         return positions
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """See ``enricher.protocols.Listener``."""
         self.stats.rebalances += 1
         self._forget(partitions)
-        log.warning("partitions_lost", partitions=_names(partitions), all=len(self._assignments))
+        log.warning("partitions_lost", partitions=names(partitions), all=len(self._held.current))
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        self._drop_waiting(partitions)
+        self._held.forget(partitions)
+
+    def _drop_waiting(self, partitions: Collection[TopicPartition]) -> None:
+        """What is not in flight is left to whoever gets the partitions."""
         for work in self._lookups.revoke(partitions):
             self.drop(work)
-        for partition in partitions:
-            assignment = self._assignments.pop(partition, None)
-            if assignment is not None:
-                assignment.current = False
-        self._buffer.revoke(partitions)
-        self._apply_back_pressure()
-
-    def _apply_back_pressure(self) -> None:
-        changes = self._buffer.changes(lambda partition: self._assignments[partition].tracker.full)
-        if changes.pause:
-            self._source.pause(changes.pause)
-        if changes.resume:
-            self._source.resume(changes.resume)
 
     # ---- from the answer to the output -------------------------------------------------------------------------
 
     async def _answered(self, work: Work, answer: Answer) -> None:
-        record = work.record
-        enriched = Enriched(
-            work.event,
-            OfferHistory(work.event.customer_id, answer.looked_up_at, answer.looked_up_at, answer.offers),
-            Enrichment(
-                record.topic,
-                record.partition,
-                record.offset,
-                __version__,
-                work.attempts,
-                Status.ENRICHED if answer.offers else Status.NO_HISTORY,
-            ),
-        )
         try:
-            value = self._encoder.encode(enriched)
+            output = self._outputs.enriched(work, answer)
         except Rejected as rejected:
             await self._reject(work, rejected)
         else:
-            output = Outgoing(self._options.output_topic, record.key, value, record.headers, record.timestamp)
-            await self._publish(work, output, None)
+            self._held.grow(work, len(output.value or b""))
+            await self._delivery.publish(work, output, None)
 
     async def _reject(self, work: Work, rejected: Rejected) -> None:
-        await self._publish(work, self.dead_letter(work, rejected), rejected)
-
-    async def _publish(self, work: Work, output: Outgoing, rejected: Rejected | None) -> None:
-        if rejected is None:  # a dead letter shares the record's bytes
-            grown = len(output.value or b"")
-            work.size += grown
-            self._buffer.grow(grown)
-        await self._delivery.publish(work, output, rejected)
+        # A dead letter shares the record's bytes, so nothing grows.
+        await self._delivery.publish(work, self.dead_letter(work, rejected), rejected)
 
     # ---- what the delivery tells -------------------------------------------------------------------------------
 
     def resolved(self, work: Work, rejected: Rejected | None) -> None:
         """See ``enricher.delivery.Owner``."""
-        assignment = work.assignment
         if rejected is None:
             self.stats.enriched += 1
             self.stats.event_seconds.add(self._clock() - work.received)
         else:
             self.stats.dead_letters[rejected.stage, rejected.cause] += 1
-        self._buffer.remove(work.source, work.size, current=assignment.current)
+        self._held.resolved(work)
         self._changed.set()
-        self._relieve(work)
 
     def refused(self, work: Work, rejected: Rejected) -> None:
         """See ``enricher.delivery.Owner``."""
-        self._spawn(self._reject(work, rejected))
+        self._tasks.spawn(self._reject(work, rejected))
 
     def dead_letter(self, work: Work, rejected: Rejected) -> Outgoing:
         """See ``enricher.delivery.Owner``."""
-        return dead_letter(work.record, rejected, self._options.dead_letter_topic, attempts=work.attempts)
+        return self._outputs.dead_letter(work, rejected)
 
     def drop(self, work: Work) -> None:
-        """See ``enricher.delivery.Owner``. It stays unresolved, so that nothing past it is committed."""
-        self.stats.dropped += 1
-        work.assignment.dropped += 1
-        self._buffer.remove(work.source, work.size, current=work.assignment.current)
+        """See ``enricher.delivery.Owner``."""
+        self._held.dropped(work)
         self._changed.set()
-        if not work.assignment.current:  # else its partition is about to go, and the rest with it
-            self._relieve(work)
-
-    def _relieve(self, work: Work) -> None:
-        """The work is held no more: its partition may go on, or all may, even if the work's own one is gone."""
-        if self._buffer.relieved(work.source):
-            self._apply_back_pressure()
 
     # ---- tasks -------------------------------------------------------------------------------------------------
 
@@ -396,23 +320,7 @@ class Pipeline:
         self._changed.clear()
         await self._changed.wait()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._changed.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.failed(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback of the loop raised: a fault of our own, which must not go unnoticed."""
         error = context.get("exception")
         self.failed(error if isinstance(error, Exception) else RuntimeError(str(context.get("message"))))
-
-
-def _names(partitions: Collection[TopicPartition]) -> Sequence[str]:
-    return [f"{topic}[{partition}]" for topic, partition in sorted(partitions)]

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from enricher.kafka import explain
 from enricher.model import Outgoing
 from enricher.protocols import Delivered, ProduceFailed
 
@@ -170,8 +171,3 @@ def on_error(error: KafkaError) -> None:
     """Log what a producer's ``error_cb`` hears."""
     # Fatal ones reach every outstanding record through its delivery report; the rest librdkafka retries by itself.
     log.warning("kafka_producer_error", code=error.name(), error=error.str(), fatal=error.fatal())
-
-
-def explain(error: KafkaError) -> str:
-    """An error's name and text."""
-    return f"{error.name()}: {error.str()}"

@@ -22,17 +22,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
-from confluent_kafka import (
-    OFFSET_INVALID,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from enricher.kafka import explain, to_kafka, to_record
 from enricher.model import Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Listener
+from enricher.starts import starts
 
 RebalanceCallback = Callable[[Consumer, list[KafkaPartition]], None]
 
@@ -41,7 +37,6 @@ log = structlog.get_logger(__name__)
 POLL = 0.1
 BATCH = 500
 BATCHES_AHEAD = 2  # what the thread may be ahead of the loop
-REQUEST_TIMEOUT = 10.0
 START_TIMEOUT = 60.0
 
 DEFAULTS: dict[str, str | int | float | bool] = {
@@ -128,7 +123,7 @@ class KafkaSource:
             if not mine:
                 self._answer_commit(None)
                 return
-            consumer.commit(offsets=_kafka_positions(mine), asynchronous=True)
+            consumer.commit(offsets=to_kafka(mine), asynchronous=True)
 
         self._send(commit)
         if (error := await asyncio.shield(done)) is not None:
@@ -186,7 +181,7 @@ class KafkaSource:
                 command(consumer)
             except KafkaException as error:
                 # A commit that cannot even be sent; a pause of what went in the meantime is no error (_current).
-                self._answer_commit(CommitFailed(_explain(error.args[0])))
+                self._answer_commit(CommitFailed(explain(error.args[0])))
 
     def _read(self, consumer: Consumer) -> None:
         message = consumer.poll(POLL)
@@ -217,7 +212,7 @@ class KafkaSource:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._callback_error = SourceFailed(_explain(error))
+            self._callback_error = SourceFailed(explain(error))
         # Everything else is temporary for librdkafka, which goes on by itself (brokers down, a topic not there yet).
         log.warning("kafka_consumer_error", code=error.name(), error=error.str())
 
@@ -239,7 +234,7 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         starts = self._starts(consumer, partitions)
-        kafka_partitions = _kafka_positions(starts)
+        kafka_partitions = to_kafka(starts)
         if self._incremental:
             consumer.incremental_assign(kafka_partitions)
         else:
@@ -262,10 +257,10 @@ class KafkaSource:
             positions = {}
         if positions:
             try:
-                consumer.commit(offsets=_kafka_positions(positions), asynchronous=False)
+                consumer.commit(offsets=to_kafka(positions), asynchronous=False)
             except KafkaException as error:
                 # Work is repeated where the partitions go; nothing is lost.
-                log.warning("commit_on_revoke_failed", error=_explain(error.args[0]))
+                log.warning("commit_on_revoke_failed", error=explain(error.args[0]))
         self._unassign(consumer, partitions, mine)
 
     def _on_lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
@@ -284,37 +279,18 @@ class KafkaSource:
         errors = [p.error for p in partitions if p.error is not None]
         if error is not None:
             errors.insert(0, error)
-        self._answer_commit(CommitFailed(_explain(errors[0])) if errors else None)
+        self._answer_commit(CommitFailed(explain(errors[0])) if errors else None)
 
     def _starts(self, consumer: Consumer, partitions: Collection[KafkaPartition]) -> dict[TopicPartition, Position]:
         """Where each partition is to be read from; asks again for a while, as brokers come and go."""
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
-                offsets = consumer.committed(list(partitions), timeout=REQUEST_TIMEOUT) if partitions else []
-                return {TopicPartition(at.topic, at.partition): self._start_of(consumer, at) for at in offsets}
+                return starts(consumer, partitions, str(self._properties["auto.offset.reset"]))
             except KafkaException as error:
                 if self._stopping.is_set() or time.monotonic() > deadline:
                     raise
-                log.warning("committed_offsets_not_read", error=_explain(error.args[0]))
-
-    def _start_of(self, consumer: Consumer, committed: KafkaPartition) -> Position:
-        if committed.error is not None:
-            raise KafkaException(committed.error)
-        low, high = consumer.get_watermark_offsets(committed, timeout=REQUEST_TIMEOUT)
-        if low <= committed.offset <= high:
-            return Position(committed.offset, committed.metadata or "")
-        reset = str(self._properties["auto.offset.reset"])
-        where = f"{committed.topic}[{committed.partition}]"
-        if reset in ("error", "none"):
-            raise SourceFailed(
-                f"{where} has no committed offset inside its log ({low} to {high}), and auto.offset.reset is {reset}"
-            )
-        start = Position(high if reset in ("latest", "largest", "end") else low)
-        if committed.offset != OFFSET_INVALID:
-            log.warning("committed_offset_out_of_range", partition=where, committed=committed.offset,
-                        low=low, high=high, reading_from=start.offset)  # fmt: skip
-        return start
+                log.warning("committed_offsets_not_read", error=explain(error.args[0]))
 
     def _current(self, partitions: Collection[TopicPartition]) -> list[KafkaPartition]:
         return [KafkaPartition(*partition) for partition in partitions if partition in self._assigned]
@@ -341,29 +317,5 @@ class KafkaSource:
             self._closed.set_result(None)
 
 
-def to_record(message: Message) -> Record:
-    """A message that is no error, as a value of ours."""
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    if topic is None or partition is None or offset is None:
-        raise ValueError("the message has no place in a log")  # only one that was never written or read
-    kind, timestamp = message.timestamp()
-    headers = message.headers() or []
-    return Record(
-        topic, partition, offset, timestamp if kind else -1, message.key(), message.value(),
-        headers,  # type: ignore[arg-type]  # the binding's stub knows no more than that it is some sequence
-    )  # fmt: skip
-
-
 async def _as_coroutine(listener: Listener, partitions: list[TopicPartition]) -> Mapping[TopicPartition, Position]:
     return await listener.revoked(partitions)
-
-
-def _kafka_positions(positions: Mapping[TopicPartition, Position]) -> list[KafkaPartition]:
-    return [
-        KafkaPartition(partition.topic, partition.partition, at.offset, metadata=at.metadata)
-        for partition, at in positions.items()
-    ]
-
-
-def _explain(error: KafkaError) -> str:
-    return f"{error.name()}: {error.str()}"

@@ -22,11 +22,11 @@ from uuid import uuid4
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka import TopicPartition as KafkaPartition
 
+from enricher.kafka import explain, to_kafka
 from enricher.model import Outgoing, Position, TopicPartition
 from enricher.protocols import ProduceFailed, TransactionAborted
-from enricher.sink import DEFAULTS, await_topics, explain, on_error
+from enricher.sink import DEFAULTS, await_topics, on_error
 
 log = structlog.get_logger(__name__)
 
@@ -158,10 +158,7 @@ class KafkaTransactions:
         group: object,
     ) -> None:
         refused: dict[int, KafkaError] = {}
-        offsets = [
-            KafkaPartition(at.topic, at.partition, position.offset, metadata=position.metadata)
-            for at, position in positions.items()
-        ]
+        offsets = to_kafka(positions)
         try:
             self._again(producer.begin_transaction)
             for index, record in enumerate(records):

@@ -79,7 +79,7 @@ class Worker:
     @property
     def held(self) -> int:
         """Records held."""
-        return self.pipeline._buffer.records
+        return self.pipeline._held.buffer.records
 
     async def stop(self) -> None:
         """Stop it as SIGTERM does, wait for its end, and see that it left nothing over."""
@@ -222,13 +222,13 @@ async def until(
 
 def check_empty(pipeline: Pipeline) -> None:
     """The pipeline holds nothing any more; to be asked when it has ended undisturbed."""
-    scheduler, buffer = pipeline._lookups.scheduler, pipeline._buffer
+    scheduler, buffer = pipeline._lookups.scheduler, pipeline._held.buffer
     assert (scheduler.lanes, scheduler.waiting, scheduler.in_flight) == (0, 0, 0)
     assert (buffer.records, buffer.bytes) == (0, 0)
     assert buffer.paused == frozenset()
     assert buffer._held == {}
-    assert pipeline._assignments == {}
-    assert pipeline._tasks == set()
+    assert pipeline._held.assignments == {}
+    assert pipeline._tasks.running == set()
     assert pipeline._lookups._wake is None
 
 

@@ -12,8 +12,8 @@ from uuid import uuid4
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from enricher.kafka import to_record
 from enricher.model import Record
-from enricher.source import to_record
 
 TIMEOUT = 10.0
 BATCH = 500

@@ -165,7 +165,7 @@ class Play:
             await worker.task
             if loop.time() - begin < UNDISTURBED:
                 check_empty(worker.pipeline)
-        assert worker.pipeline._tasks == set()
+        assert worker.pipeline._tasks.running == set()
         self.owner = {partition: owner for partition, owner in self.owner.items() if owner != member}
 
     def check_order(self) -> None:

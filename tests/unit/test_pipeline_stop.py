@@ -284,6 +284,6 @@ def test_a_cancelled_run_leaves_nothing_behind(after: float) -> None:
         worker.task.cancel()
         await asyncio.wait([worker.task])
         assert worker.task.cancelled()
-        assert worker.pipeline._tasks == set()
+        assert worker.pipeline._tasks.running == set()
 
     run_world(main)
