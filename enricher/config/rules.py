@@ -5,6 +5,7 @@ are told at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from enricher.config.model import Guarantee
@@ -48,6 +49,14 @@ def _outputs_differ(values: Values) -> Iterator[Contradiction]:
         yield Contradiction(DEAD_LETTER_TOPIC, message, "name another topic")
 
 
+def _fields_apart(values: Values) -> Iterator[Contradiction]:
+    paths = {name: values.get(f"input.fields.{name}", "") for name in ("customer_id", "event_id", "event_time")}
+    for (first, path), (second, other) in combinations(paths.items(), 2):
+        if path and other and (f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")):
+            message = f"names the same place in the event as input.fields.{first}, or one inside it"
+            yield Contradiction(f"input.fields.{second}", message, "name another field")
+
+
 def _not_below(name: str, floor: str, form: Callable[[Any], str]) -> Rule:
     def rule(values: Values) -> Iterator[Contradiction]:
         value, least = values.get(name), values.get(floor)
@@ -61,6 +70,7 @@ def _not_below(name: str, floor: str, form: Callable[[Any], str]) -> Rule:
 RULES: tuple[Rule, ...] = (
     _no_loops,
     _outputs_differ,
+    _fields_apart,
     _not_below("service.deadline", "service.timeout", format_duration),
     _not_below("service.backoff.max", "service.backoff.initial", format_duration),
     _not_below("buffer.max_bytes", "input.max_record", format_size),

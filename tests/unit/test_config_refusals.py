@@ -118,6 +118,8 @@ def test_what_resembles_nothing_is_told_where_the_names_are() -> None:
         ("output.topic=a b", "is no name of a topic"),
         ("output.topic=..", "is no name of a topic"),
         ("output.topic=in", "is an input topic too"),
+        ("input.fields.event_id=customerId", "names the same place"),
+        ("input.fields.event_time=eventId.at", "names the same place"),
         ("output.dead_letter_topic=in", "is an input topic too"),
         ("output.dead_letter_topic=out", "is the output topic too"),
         ("delivery.guarantee=at-most-once", "must be at-least-once or exactly-once"),
