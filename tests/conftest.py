@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
 
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import create_topic, unique_name
 from tests.harness.program import Program
 from tests.harness.selection import KafkaOfSession
+
+# Machines are shared and noisy: how long an example takes says nothing.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 _KAFKA_FIXTURES = {"kafka", "private_kafka", "make_topic"}
 
