@@ -158,7 +158,9 @@ def test_tail_follows_until_it_is_stopped(number: signal.Signals, enriched: Worl
 
 
 def test_tail_tells_what_it_cannot_show(world: World, start_program: StartProgram) -> None:
-    """Foreign records are told on stderr, and what follows is shown; a topic that is missing is wrong usage."""
+    """Foreign records are told on stderr and passed over; a topic or a broker that is not there is told in a line."""
+    address = f"127.0.0.1:{free_port()}"
+    away = start_program("tail", "t", "-b", address)
     produce(world.bootstrap_servers, world.output, [contact("CUST-000001", 0)])
     program = start_program("tail", world.output, "-b", world.bootstrap_servers, "--json")
     assert program.wait(30) == 0
@@ -167,8 +169,6 @@ def test_tail_tells_what_it_cannot_show(world: World, start_program: StartProgra
     missing = start_program("tail", "no-such-topic", "-b", world.bootstrap_servers)
     assert missing.wait(30) == 2
     assert "no-such-topic" in "\n".join(missing.err)
-    address = f"127.0.0.1:{free_port()}"
-    away = start_program("tail", "t", "-b", address)
     assert away.wait(30) == 1
     [complaint] = away.err
     assert address in complaint

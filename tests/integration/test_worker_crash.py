@@ -90,19 +90,20 @@ def _set_limit(world: World, limit: int) -> None:
     admin.incremental_alter_configs([resource])[resource].result(30)
 
 
-@pytest.mark.parametrize("role", ["output", "dead"])
 def test_a_missing_topic_is_told(
-    role: str, kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
+    kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
 ) -> None:
     """Without a topic to write to the worker ends by itself, names the topic, and has touched no event."""
-    world = World(kafka.bootstrap_servers, start_program, service, partitions=1, without=[role])
-    world.send([contact("CUST-000001")])
-    worker = world.worker()
-    assert worker.wait(30) == 1
-    missing = world.output if role == "output" else world.dead
-    [reason] = [line for line in worker.err if line.startswith("enricher: the worker failed")]
-    assert missing in reason
-    assert "create it" in reason
+    started = []
+    for role in ("output", "dead"):
+        world = World(kafka.bootstrap_servers, start_program, service, partitions=1, without=[role])
+        world.send([contact("CUST-000001")])
+        started.append((world, world.worker(), world.output if role == "output" else world.dead))
+    for world, worker, missing in started:
+        assert worker.wait(30) == 1
+        [reason] = [line for line in worker.err if line.startswith("enricher: the worker failed")]
+        assert missing in reason
+        assert "create it" in reason
+        assert world.committed_places() == set()
+        world.check_logs()
     assert service.stats.requests == 0
-    assert world.committed_places() == set()
-    world.check_logs()

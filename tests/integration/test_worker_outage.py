@@ -34,7 +34,7 @@ def test_while_the_service_is_down_the_worker_waits(world: World) -> None:
         }
     )
     worker.wait_for_log("service_unavailable")
-    _last(5)
+    _last(4)
     assert world.published() == 0
     assert world.committed_places() == set()
     world.service.faults = Faults(latency="50ms")
@@ -44,7 +44,7 @@ def test_while_the_service_is_down_the_worker_waits(world: World) -> None:
     worker.wait_for_log("service_unavailable", start=seen)
     published = world.published()
     assert published < 1_500
-    _last(5)
+    _last(4)
     assert world.published() - published <= 64  # what was already answered
     assert group_members(world.bootstrap_servers, world.group) == 1
     world.service.faults = Faults()
