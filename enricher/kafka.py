@@ -7,6 +7,12 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from enricher.model import Position, Record, TopicPartition
 
+QUIET: dict[str, str | int | float | bool] = {
+    "log.connection.close": False,
+    "reconnect.backoff.ms": 500,  # the default of 100 ms logs some ten lines a second while a broker is away
+}
+"""Properties of every client, so that the log stays readable while brokers are away."""
+
 
 def to_record(message: Message) -> Record:
     """A message that is no error, as a value of ours."""

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from enricher.kafka import explain
+from enricher.kafka import QUIET, explain
 from enricher.model import Outgoing
 from enricher.protocols import Delivered, ProduceFailed
 
@@ -28,6 +28,7 @@ TICK = 0.01
 """Seconds between two looks for acknowledgements while some are outstanding."""
 
 DEFAULTS: dict[str, str | int | float | bool] = {
+    **QUIET,
     "linger.ms": 1,
     "compression.type": "lz4",
     "partitioner": "murmur2_random",  # as Java's producers do it: a key stays in the partition people expect

@@ -25,7 +25,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from enricher.kafka import explain, to_kafka, to_record
+from enricher.kafka import QUIET, explain, to_kafka, to_record
 from enricher.model import Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Listener
 from enricher.starts import starts
@@ -40,6 +40,7 @@ BATCHES_AHEAD = 2  # what the thread may be ahead of the loop
 START_TIMEOUT = 60.0
 
 DEFAULTS: dict[str, str | int | float | bool] = {
+    **QUIET,
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "cooperative-sticky",
     "queued.max.messages.kbytes": 16_384,
