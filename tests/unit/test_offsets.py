@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from enricher.completed import Range, decode_completed, encode_completed
+from enricher.completed import BITS, Range, decode_completed, encode_completed
 from enricher.model import Position
 from enricher.offsets import SPARSE, WINDOW, OffsetTracker
 
@@ -38,12 +38,20 @@ class PartitionLife(RuleBasedStateMachine):
     The model is the log, which records are resolved as far as the group remembers, and which are in work.
     """
 
-    @initialize(start=st.integers(0, 1_000))
-    def begin(self, start: int) -> None:
-        """The group has committed nothing but where it begins."""
+    @initialize(start=st.sampled_from([0, 1, 1_000]), ended=st.integers(0, 2**20 - 1))
+    def begin(self, start: int, ended: int) -> None:
+        """The group has committed nothing but where it begins; a first worker then ends some works in an odd order."""
         self.log: list[int] = []
         self.log_end = start
         self.restart_from(Position(start))
+        self.write([0, 0, 0, 1] * 5)
+        self.read(20)
+        for n, offset in enumerate(list(self.log)):
+            if ended >> n & 1:
+                self.tracker.resolve(offset)
+                self.working.remove(offset)
+                self.resolved.add(offset)
+        self.stop_and_start()
 
     def restart_from(self, position: Position) -> None:
         """Another assignment of the partition."""
@@ -62,7 +70,7 @@ class PartitionLife(RuleBasedStateMachine):
             self.log.append(self.log_end + gap)
             self.log_end += gap + 1
 
-    @rule(count=st.integers(1, 12))
+    @rule(count=st.sampled_from([1, 2, 3, 12]))
     def read(self, count: int) -> None:
         """Records are read in order: each is handed out unless the group remembers it as resolved."""
         first = bisect_left(self.log, self.read_to)
@@ -91,6 +99,15 @@ class PartitionLife(RuleBasedStateMachine):
             self.tracker.resolve(offset)
             self.working.remove(offset)
             self.resolved.add(offset)
+
+    @precondition(lambda self: self.working)
+    @rule()
+    def resolve_all(self) -> None:
+        """Nothing is left in work; what is known from before may lie ahead."""
+        for offset in sorted(self.working):
+            self.tracker.resolve(offset)
+        self.resolved |= self.working
+        self.working = set()
 
     @rule()
     def stop_and_start(self) -> None:
@@ -169,6 +186,22 @@ def test_foreign_metadata_is_told_and_ignored(metadata: str) -> None:
     assert tracker.position() == Position(5)
 
 
+def test_what_is_known_is_committed_before_it_is_read_again() -> None:
+    """The committed offset passes the next stretch that is resolved, no further, and keeps those beyond in its map."""
+    known = [Range(6, 8), Range(9, 10), Range(12, 14)]
+    tracker = OffsetTracker(Position(5, encode_completed(5, known)))
+    assert tracker.track(5)
+    tracker.resolve(5)
+    assert tracker.position() == Position(8, encode_completed(8, known[1:]))
+    assert [tracker.track(offset) for offset in (6, 7, 8)] == [False, False, True]
+    assert tracker.position() == Position(8, encode_completed(8, known[1:]))
+    tracker.resolve(8)
+    assert tracker.position() == Position(10, encode_completed(10, known[2:]))
+    assert tracker.track(11)  # offset 10 is a gap
+    tracker.resolve(11)
+    assert tracker.position() == Position(14)
+
+
 def test_an_offset_read_again_is_an_error() -> None:
     """The source promises order; what breaks it must not pass for progress."""
     tracker = OffsetTracker(Position(5))
@@ -236,8 +269,22 @@ def test_stretches_known_from_before_count() -> None:
     assert tracker_with_every(1, 1, known=SPARSE - 1).full
     assert not tracker_with_every(1, 1, known=SPARSE - 2).full
     assert not tracker_with_every(1, 1, known=SPARSE - 1, known_step=2).full  # a bit map does
-    assert not tracker_with_every(1, 50, known=149, known_step=80).full  # 23,970 offsets
-    assert tracker_with_every(1, 50, known=149, known_step=81).full
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_many_stretches_known_from_before_may_reach_as_far_as_a_bit_map(over: int) -> None:
+    """Counted from the oldest unresolved record to the end of the last stretch."""
+    known = [*(Range(100 + 2 * n, 101 + 2 * n) for n in range(SPARSE)), Range(BITS - 3, BITS + over)]
+    tracker = OffsetTracker(Position(0, encode_completed(0, known)))
+    for offset in range(10):
+        assert tracker.track(offset)
+    assert tracker.full is bool(over)
+    assert_uncut(tracker)
+
+
+def test_the_constants_are_those_that_were_measured() -> None:
+    """Their docstrings count on these numbers."""
+    assert (BITS, WINDOW, SPARSE) == (23_976, 16_384, 190)
 
 
 def test_a_partition_with_nothing_unresolved_is_not_full() -> None:
