@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 KAFKA_VERSION = "4.1.0"
 
@@ -146,14 +147,33 @@ def answers(bootstrap_servers: str, timeout: float = 1.0) -> bool:
         return False
 
 
+def serves(bootstrap_servers: str, timeout: float = 5.0) -> bool:
+    """Whether a broker answers there and leads all its partitions.
+
+    After a restart it answers before it does: who asks for offsets in between is told that it is not the leader.
+    """
+    if not answers(bootstrap_servers):
+        return False
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    try:
+        topics = admin.list_topics(timeout=timeout).topics
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        wanted = {TopicPartition(name, number): latest for name, topic in topics.items() for number in topic.partitions}
+        for answer in admin.list_offsets(wanted, request_timeout=timeout).values() if wanted else ():
+            answer.result(timeout)
+    except (KafkaException, TimeoutError):
+        return False
+    return True
+
+
 def await_ready(broker: KafkaBroker, log: "Log", timeout: float = READY_TIMEOUT) -> None:
-    """Return when ``broker`` answers.
+    """Return when ``broker`` serves all that it has.
 
     Raises:
         BrokerFailed: it ended or did not answer in time; with the end of its log.
     """
     deadline = time.monotonic() + timeout
-    while not answers(broker.bootstrap_servers):
+    while not serves(broker.bootstrap_servers):
         if not log.alive():
             raise BrokerFailed(f"{broker.description} ended while it started:\n{log.tail()}")
         if time.monotonic() > deadline:

@@ -107,14 +107,15 @@ def test_topics_can_grow(kafka: KafkaBroker, make_topic: MakeTopic) -> None:
 def test_a_restart_keeps_address_and_data(private_kafka: KafkaBroker, *, crash: bool) -> None:
     """After a stop or a crash the broker answers nowhere; after the next start all is where it was."""
     address = private_kafka.bootstrap_servers
-    create_topic(address, "t")
-    produce(address, "t", [Sent(b"k", b"before")])
+    create_topic(address, "t", partitions=30)  # so many that leading them again takes a while
+    produce(address, "t", [Sent(b"k", b"before", partition=0)])
     _commit(private_kafka, "g", "t", 1, "m")
     (private_kafka.kill if crash else private_kafka.stop)()
     assert not answers(address)
     private_kafka.start()
     assert private_kafka.bootstrap_servers == address
-    produce(address, "t", [Sent(b"k", b"after")])
+    assert end_offsets(address, "t") == {number: 1 if number == 0 else 0 for number in range(30)}
+    produce(address, "t", [Sent(b"k", b"after", partition=0)])
     assert [record.value for record in read_topic(address, "t")] == [b"before", b"after"]
     assert committed(address, "g", "t") == {0: Position(1, "m")}
 
