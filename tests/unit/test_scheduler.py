@@ -83,7 +83,8 @@ class Lanes(RuleBasedStateMachine):
                 self.deferred.remove(item)
                 self.ready.append(item)
             taken = self.scheduler.take(self.now)
-            assert taken is (self.ready.pop(0) if self.ready else None)
+            expected = self.ready.pop(0) if self.ready else None
+            assert taken is expected
             if taken is not None:
                 taken.state = "in flight"
 
