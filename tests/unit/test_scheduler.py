@@ -148,7 +148,7 @@ class Lanes(RuleBasedStateMachine):
             for item in self.in_flight():
                 self.live.remove(item)
                 self.scheduler.complete(item)
-            self.now_ready()
+                self.now_ready()
         self.counts_are_right()
         assert self.scheduler.take(self.now) is None
         assert (self.scheduler.in_flight, self.scheduler.waiting, self.scheduler.lanes) == (0, 0, 0)
