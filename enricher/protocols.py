@@ -63,7 +63,11 @@ class Source(Protocol):
         ...
 
     def group(self) -> object:
-        """What a transaction shows the broker, so that it refuses one of a member that is none any more."""
+        """What a transaction shows the broker, so that it refuses one of a member that is none any more.
+
+        It is never newer than what the listener has heard: else a transaction with positions of a partition that is
+        another's by now would count.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,20 +2,23 @@
 
 Invariants: ``run_world`` ends with nothing left over, whatever the test did: no task, and of each worker that ended
 undisturbed no lane, no record held, no partition, no pause (``check_empty``). Every commit is judged when it is made:
-what it calls resolved has an output or a dead letter in the broker at that moment.
+what it calls resolved has an output or a dead letter in the broker at that moment; under exactly-once nothing else has,
+and nothing has two.
 """
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from enricher.completed import decode_completed
-from enricher.delivery import AtLeastOnce
+from enricher.delivery import AtLeastOnce, Delivery
+from enricher.exactly_once import ExactlyOnce
 from enricher.model import Enriched, Event, Position, Record, Rejected, Stage, TopicPartition
 from enricher.pipeline import Options, Pipeline
 from enricher.stats import Stats
-from enricher.testing.memory import MemoryBroker, MemoryClient, MemorySink, MemorySource
+from enricher.testing.memory import MemoryBroker, MemoryClient, MemorySink, MemorySource, MemoryTransactions
 from tests.virtual_time import run_virtual
 
 GROUP = "workers"
@@ -63,11 +66,14 @@ class Letter(NamedTuple):
 
 
 class Worker:
-    """One pipeline with its own source and sink."""
+    """One pipeline with its own source and sink; of ``sink`` and ``transactions``, its guarantee uses one."""
 
-    def __init__(self, source: MemorySource, sink: MemorySink, pipeline: Pipeline) -> None:
+    def __init__(
+        self, source: MemorySource, sink: MemorySink, transactions: MemoryTransactions, pipeline: Pipeline
+    ) -> None:
         self.source = source
         self.sink = sink
+        self.transactions = transactions
         self.pipeline = pipeline
         self.task = asyncio.create_task(pipeline.run())
 
@@ -80,6 +86,13 @@ class Worker:
     def held(self) -> int:
         """Records held."""
         return self.pipeline._held.buffer.records
+
+    def kill(self) -> None:
+        """Be gone from one moment to the next: nothing of it reaches the broker any more."""
+        self.source.kill()
+        self.sink.kill()
+        self.transactions.kill()
+        self.pipeline.stop()
 
     async def stop(self) -> None:
         """Stop it as SIGTERM does, wait for its end, and see that it left nothing over."""
@@ -108,6 +121,7 @@ class World:
         self.client = client or MemoryClient(latency=0.02)
         self.workers: list[Worker] = []
         self.commits: list[Mapping[TopicPartition, Position]] = []
+        self.exact = False  # whether every worker so far promises exactly-once
         self._outputs: list[Output] = []
         self._letters: list[Letter] = []
         self._resolved: set[tuple[int, int]] = set()
@@ -129,19 +143,29 @@ class World:
         *,
         source: MemorySource | None = None,
         sink: MemorySink | None = None,
+        transactions: MemoryTransactions | None = None,
+        guarantee: str = "at-least-once",
         seed: int = 0,
         **options: Any,
     ) -> Worker:
-        """Start a worker; by default it gets all partitions, and outputs are acknowledged after 2 ms."""
+        """Start a worker; by default it gets all partitions, and what it writes is acknowledged after 2 ms."""
         source = source or self.source()
         sink = sink or MemorySink(self.broker, latency=0.002)
+        transactions = transactions or self.transactions(latency=0.002)
         loop = asyncio.get_running_loop()
         codec, stats = PlainCodec(), Stats()
+        self.exact = guarantee == "exactly-once" and (self.exact or not self.workers)
+        delivery: Delivery
+        if guarantee == "exactly-once":
+            delivery = ExactlyOnce(source, transactions, stats)
+            options = {"commit_interval": 0.1, **options}
+        else:
+            delivery = AtLeastOnce(source, sink, stats)
         pipeline = Pipeline(
-            source, AtLeastOnce(source, sink, stats), self.client, codec, codec, stats=stats,
+            source, delivery, self.client, codec, codec, stats=stats,
             options=Options(OUTPUT, LETTERS, **options), clock=loop.time, rng=random.Random(seed),
         )  # fmt: skip
-        worker = Worker(source, sink, pipeline)
+        worker = Worker(source, sink, transactions, pipeline)
         self.workers.append(worker)
         return worker
 
@@ -149,6 +173,10 @@ class World:
         """A source of this world's group; by default it gets all partitions."""
         partitions = self.broker.partitions([INPUT]) if initially is None else initially
         return MemorySource(self.broker, GROUP, initially=partitions, **options)
+
+    def transactions(self, **options: Any) -> MemoryTransactions:
+        """A transactional producer for this world's group."""
+        return MemoryTransactions(self.broker, GROUP, **options)
 
     @property
     def outputs(self) -> list[Output]:
@@ -194,18 +222,27 @@ class World:
         """Wait until every record of the input has an output or a dead letter."""
         await until(lambda: not self.unresolved, lambda: f"unresolved: {sorted(self.unresolved)}", limit)
 
+    def check_once(self) -> None:
+        """No record has two outputs or dead letters."""
+        written: list[Output | Letter] = [*self.outputs, *self.letters]
+        counts = Counter((one.partition, one.offset) for one in written)
+        assert not (repeated := {place for place, count in counts.items() if count > 1}), f"repeated: {repeated}"
+
     def _judge(self, _group: str, positions: Mapping[TopicPartition, Position]) -> None:
-        """No commit may call resolved what has neither output nor dead letter."""
+        """No commit may call resolved what has neither output nor dead letter; nor, if exact, the other way round."""
         self.commits.append(positions)
         resolved = self.resolved
-        for partition, at in positions.items():
+        others = {partition: Position(0) for partition in self.broker.partitions([INPUT])} if self.exact else {}
+        for partition, at in {**others, **self.broker.committed(GROUP), **positions}.items():
             beyond = decode_completed(at.offset, at.metadata)
             assert beyond is not None
             for record in self.broker.read(partition, 0, 1_000_000):
                 done = record.offset < at.offset or any(r.start <= record.offset < r.end for r in beyond)
-                assert not done or (record.partition, record.offset) in resolved, (
-                    f"{partition} {record.offset} is committed by {at} and was not resolved"
-                )
+                written = (record.partition, record.offset) in resolved
+                assert not done or written, f"{partition} {record.offset} is committed by {at} and was not resolved"
+                assert done or not written or not self.exact, f"{partition} {record.offset} is written, not in {at}"
+        if self.exact:
+            self.check_once()
 
 
 async def until(

@@ -7,5 +7,6 @@ from enricher.testing.memory.broker import MemoryBroker
 from enricher.testing.memory.client import Call, MemoryClient
 from enricher.testing.memory.sink import MemorySink
 from enricher.testing.memory.source import MemorySource
+from enricher.testing.memory.transactions import MemoryTransactions
 
-__all__ = ["Call", "MemoryBroker", "MemoryClient", "MemorySink", "MemorySource"]
+__all__ = ["Call", "MemoryBroker", "MemoryClient", "MemorySink", "MemorySource", "MemoryTransactions"]

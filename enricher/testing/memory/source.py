@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from enricher.model import Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Listener
@@ -18,6 +19,18 @@ MAX_METADATA = 4096
 """Bytes of a commit's metadata that a broker refuses."""
 
 CommitFault = Callable[[Mapping[TopicPartition, Position]], CommitFailed | None]
+
+
+class Membership(NamedTuple):
+    """A member of the group as it was when its listener had heard of its ``changes``-th gain or loss of partitions."""
+
+    source: "MemorySource"
+    changes: int
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing has changed since, so that the broker takes what is shown with this."""
+        return self.source.changes == self.changes
 
 
 class MemorySource:
@@ -38,6 +51,7 @@ class MemorySource:
         refuse_commit: asked at each commit; what it returns is the answer, and nothing is committed.
         lose_answer: likewise, but the broker did commit.
         paused: the partitions that are paused now.
+        changes: how many times it has gained or lost partitions.
     """
 
     def __init__(
@@ -65,6 +79,8 @@ class MemorySource:
         self.refuse_commit: CommitFault = _no_fault
         self.lose_answer: CommitFault = _no_fault
         self.paused: set[TopicPartition] = set()
+        self.changes = 0
+        self._heard = 0  # the changes that the listener knows of
         self._next: dict[TopicPartition, int] = {}  # of each assigned partition, the offset to deliver next
         self._generation: Counter[TopicPartition] = Counter()
         self._fetched: dict[TopicPartition, int] = {}  # of each paused partition, what may still arrive
@@ -118,8 +134,8 @@ class MemorySource:
             raise error
 
     def group(self) -> object:
-        """See ``enricher.protocols.Source``: the member itself, and what it has been assigned."""
-        return self
+        """See ``enricher.protocols.Source``: the member as far as its listener knows."""
+        return Membership(self, self._heard)
 
     async def close(self) -> None:
         """Give everything back and leave; see ``enricher.protocols.Source``."""
@@ -142,6 +158,7 @@ class MemorySource:
         self._generation.update(starts.keys())
         if starts:
             self._loop.call_soon(self._listener.assigned, starts)
+            self._change()
         self._wake()
 
     async def revoke(self, partitions: Collection[TopicPartition]) -> None:
@@ -164,6 +181,7 @@ class MemorySource:
                 with contextlib.suppress(CommitFailed):  # what is not committed is done again where they go
                     self._take_commit({p: at for p, at in positions.items() if p in mine & self._next.keys()})
             self._unassign(mine)
+            self._change()
         self._wake()
 
     def lose(self, partitions: Collection[TopicPartition]) -> None:
@@ -173,6 +191,7 @@ class MemorySource:
         self._unassign(mine)
         if self._listener is not None and mine:
             self._loop.call_soon(self._listener.lost, sorted(mine))
+            self._change()
 
     def fail(self, error: Exception) -> None:
         """Meet an error that it cannot recover from; before ``start``, as soon as it has started."""
@@ -189,6 +208,7 @@ class MemorySource:
             self._timer.cancel()
             self._timer = None
         self._unassign(self.assigned)
+        self.changes += 1
 
     # ---- inside ------------------------------------------------------------------------------------------------
 
@@ -207,6 +227,14 @@ class MemorySource:
         if any(len(at.metadata) >= MAX_METADATA for at in positions.values()):
             raise CommitFailed("OFFSET_METADATA_TOO_LARGE")
         self._broker.commit(self._group, positions)
+
+    def _change(self) -> None:
+        """Nothing counts that was shown before; what the listener was just told, it hears first."""
+        self.changes += 1
+        self._loop.call_soon(self._hear, self.changes)
+
+    def _hear(self, changes: int) -> None:
+        self._heard = changes
 
     def _unassign(self, partitions: Collection[TopicPartition]) -> None:
         self._unpause(partitions)
