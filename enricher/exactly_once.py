@@ -9,6 +9,8 @@ Invariants:
 - A result whose partition went is not written: it is dropped when the next transaction is put together. One that is
   under way then is refused by the broker, for the group has moved on.
 - The end of a transaction is always waited for and taken note of, also when whoever asked for it was cancelled.
+- After a failure nothing is committed any more: what the transaction held is resolved in the trackers, so that the
+  next one would commit it without its outputs.
 """
 
 import asyncio
@@ -51,6 +53,7 @@ class ExactlyOnce:
         self._stats = stats
         self._entries: list[Entry] = []
         self._running: asyncio.Task[None] | None = None
+        self._failed = False
 
     def attach(self, owner: Owner) -> None:
         """See ``Delivery``."""
@@ -72,9 +75,13 @@ class ExactlyOnce:
         """See ``Delivery``."""
         while self._running is not None:
             await asyncio.wait([self._running])
-        self._running = asyncio.create_task(self._transact(list(assignments)))
+        if self._failed:
+            return  # the worker ends with the error
+        running = self._running = asyncio.create_task(self._transact(list(assignments)))
+        running.add_done_callback(self._ended)
         # The transaction goes on if we are cancelled: the next commit waits for it, and knows what came of it.
-        await asyncio.shield(self._running)
+        await asyncio.wait([running])
+        running.result()
 
     async def flush(self) -> None:
         """See ``Delivery``: nothing is under way but a transaction; the last commit writes what is left."""
@@ -98,14 +105,33 @@ class ExactlyOnce:
         return {}
 
     async def close(self) -> None:
-        """See ``Delivery``."""
+        """See ``Delivery``. What comes of a transaction that is still under way, the next worker will see."""
+        self._failed = True
         await self._transactions.close()
+        if self._running is not None:
+            self._running.cancel()
+            await self.flush()
 
     async def _transact(self, assignments: Collection[Assignment]) -> None:
         try:
             await self._write(self._take(), assignments)
+        except CommitFailed:
+            raise
+        except BaseException:
+            self._failed = True
+            raise
         finally:
             self._running = None
+
+    def _ended(self, transaction: asyncio.Task[None]) -> None:
+        """Take note of a transaction's end, for it may be that nobody waits for it any more."""
+        error = None if transaction.cancelled() else transaction.exception()
+        if isinstance(error, Exception) and not isinstance(error, CommitFailed):
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._failed = True
+        self._owner.failed(error)
 
     def _take(self) -> list[Entry]:
         """What the next transaction writes: all that waits, but for what is not ours any more."""
@@ -134,8 +160,7 @@ class ExactlyOnce:
             self._put_back(entries, aborted)
             raise CommitFailed(f"the transaction was aborted: {aborted}") from aborted
         except ProduceFailed as error:
-            self._entries[:0] = entries
-            self._owner.failed(error)
+            self._fail(error)
             return
         self._stats.commits += 1
         for assignment, at in moved.items():
@@ -148,9 +173,7 @@ class ExactlyOnce:
         for index in aborted.too_large:
             entry = entries[index]
             if entry.rejected is not None:
-                self._owner.failed(
-                    ProduceFailed(f"the dead letter for topic {entry.output.topic} was not written: {aborted}")
-                )
+                self._fail(ProduceFailed(f"the dead letter for topic {entry.output.topic} was not written: {aborted}"))
                 continue
             entry.rejected = Rejected(Stage.PRODUCE, "OutputTooLarge", "the output is larger than the broker takes")
             entry.output = self._owner.dead_letter(entry.work, entry.rejected)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enricher.model import FailureKind, LookupFailure, TopicPartition
-from enricher.protocols import CommitFailed
+from enricher.protocols import CommitFailed, TransactionAborted
 from enricher.retry import RetryPolicy
 from enricher.testing.memory import Call, MemoryClient, MemorySink
 from tests.pipeline_world import INPUT, Worker, World, check_empty, run_world, until
@@ -51,7 +52,7 @@ class Restart:
 
 @dataclass(frozen=True)
 class Fault:
-    """The service, or the commits, fail from now on, or no more."""
+    """The service, or the commits, fail from now on, or no more. A commit is a transaction, under exactly-once."""
 
     service: bool
     commits: str
@@ -77,8 +78,9 @@ steps = st.one_of(
 class Play:
     """Carries the steps out on two workers of one group, and keeps the books."""
 
-    def __init__(self, seed: int, options: Mapping[str, Any]) -> None:
+    def __init__(self, seed: int, guarantee: str, options: Mapping[str, Any]) -> None:
         self.rng = random.Random(seed)
+        self.guarantee = guarantee
         self.options = options
         self.service_down = False
         self.commit_fault = ""
@@ -102,6 +104,13 @@ class Play:
     def _commit_fault(self, what: str) -> CommitFailed | None:
         return CommitFailed(what) if self.commit_fault == what and self.rng.random() < 0.7 else None
 
+    def _abort(self) -> TransactionAborted | None:
+        faulty = 0.7 if self.commit_fault == "refused" else 0.05
+        return TransactionAborted("as scripted") if self.rng.random() < faulty else None
+
+    def _late(self) -> float:
+        return 3.0 if self.commit_fault == "unanswered" else self.rng.choice([0.0, 0.01, 0.3])
+
     def _start(self) -> Worker:
         source = self.world.source(
             [], batch=self.rng.choice([1, 5, 500]), latency=self.rng.choice([0.0, 0.05]),
@@ -113,7 +122,15 @@ class Play:
             self.world.broker, latency=lambda: self.rng.choice([0.0, 0.002, 0.1, 1.0]),
             capacity=self.rng.choice([1, 5, 1000]), max_bytes=500,
         )  # fmt: skip
-        return self.world.worker(source=source, sink=sink, seed=self.rng.randrange(1 << 32), **self.options)
+        transactions = self.world.transactions(
+            latency=lambda: self.rng.choice([0.0, 0.01, 0.3, 3.0]), late=self._late, max_bytes=500
+        )
+        transactions.fault = lambda _records, _positions: self._abort()
+        return self.world.worker(
+            source=source, sink=sink, transactions=transactions, guarantee=self.guarantee,
+            seed=self.rng.randrange(1 << 32),
+            **self.options,
+        )  # fmt: skip
 
     async def step(self, step: object) -> None:
         """Carry one step out."""
@@ -153,8 +170,7 @@ class Play:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         if how == "kill":
-            worker.source.kill()
-            worker.sink.kill()
+            worker.kill()
         if how == "fail":
             worker.source.fail(OSError("as scripted"))
             assert isinstance(await worker.failure(), OSError)
@@ -178,7 +194,8 @@ class Play:
             assert offsets == sorted(offsets), key
 
 
-@settings(deadline=None, max_examples=100)
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+@settings(max_examples=100)
 @given(
     st.lists(steps, max_size=25),
     st.integers(0, 2**32),
@@ -194,15 +211,17 @@ class Play:
         }
     ),
 )
-def test_nothing_is_lost_and_nothing_is_left(script: list[object], seed: int, options: dict[str, Any]) -> None:
+def test_nothing_is_lost_and_nothing_is_left(
+    guarantee: str, script: list[object], seed: int, options: dict[str, Any]
+) -> None:
     """Whatever happened, once things are well again every record comes to have an output or a dead letter.
 
     On the way every commit is judged (``World``), a key's outputs are in their order, and at the end of each worker
-    that was not disturbed nothing is held.
+    that was not disturbed nothing is held. Under exactly-once nothing was ever repeated.
     """
 
     async def main() -> None:
-        play = Play(seed, options)
+        play = Play(seed, guarantee, options)
         for number, partition in enumerate(play.partitions):
             await play.give(partition, number % MEMBERS)
         for step in script:
@@ -219,6 +238,9 @@ def test_nothing_is_lost_and_nothing_is_left(script: list[object], seed: int, op
         await play.end(1, "stop")
         await play.end(0, "stop")
         play.check_order()
+        if guarantee == "exactly-once":
+            assert play.world.exact
+            play.world.check_once()
         assert ends == [at(n) for n in range(PARTITIONS)]
         assert play.world.client.in_flight == 0
 
