@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
@@ -24,7 +24,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 
 from enricher.cli.compose import build_client, build_pipeline
-from enricher.cli.reading import read_all
+from enricher.cli.reading import TopicMissing, read_all
 from enricher.cli.rendering import enriched_lines, milliseconds, two_columns
 from enricher.codec import decode_enriched
 from enricher.config import Settings, load
@@ -119,6 +119,7 @@ class Demonstration:
         self._live = self._console.is_terminal and not as_json
         self._stats = Stats()
         self._account = Account()
+        self._begun: float | None = None  # when the worker had joined its group and got its first records
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Demonstrate. True if every event is accounted for; ``stop`` ends it early."""
@@ -130,7 +131,7 @@ class Demonstration:
             settings = self._settings(brokers, service.url)
             configure(settings.logging)
             kind = "Kafka at" if plan.kafka else "embedded broker at"
-            say(f"[bold]enricher demo[/bold]: {kind} {brokers}, history service at {service.base_url}")
+            say(f"[bold]enricher demo[/bold]: {kind} {brokers}, history service at {service.base_url}", soft_wrap=True)
             if plan.kafka:
                 await asyncio.to_thread(_create_topics, settings)
             await asyncio.to_thread(self._produce, settings)
@@ -139,7 +140,7 @@ class Demonstration:
             started = time.monotonic()
             async with self._worker(settings):
                 in_time = await self._watch(started, stop)
-            seconds = time.monotonic() - started
+                seconds = time.monotonic() - (self._begun or started)
             await asyncio.to_thread(self._audit, settings)
         complaints = self._account.complaints()
         if not in_time:
@@ -198,8 +199,10 @@ class Demonstration:
                     return False
                 await asyncio.sleep(REFRESH)
                 now = time.monotonic()
+                if self._begun is None and self._stats.received:
+                    self._begun = now - REFRESH
                 if live is not None:
-                    live.update(self._progress(now - started))
+                    live.update(self._progress(now - (self._begun or started)))
                 elif now - shown >= PLAIN_REFRESH:
                     shown = now
                     self._console.print(f"{done:,} of {self._plan.events:,} events after {now - started:.0f} s")
@@ -216,10 +219,12 @@ class Demonstration:
 
     def _audit(self, settings: Settings) -> None:
         kafka, account = settings.kafka.client_properties(), self._account
-        for record in read_all(kafka, settings.output.topic):
-            account.found(record, decode_enriched(record.value or b""))
-        for record in read_all(kafka, settings.output.dead_letter_topic):
-            account.found_dead(record)
+        with suppress(TopicMissing):  # the embedded broker makes a topic when something is written to it
+            for record in read_all(kafka, settings.output.topic):
+                account.found(record, decode_enriched(record.value or b""))
+        with suppress(TopicMissing):
+            for record in read_all(kafka, settings.output.dead_letter_topic):
+                account.found_dead(record)
 
     def _report(self, seconds: float, complaints: list[str]) -> None:
         stats, account = self._stats, self._account
@@ -252,9 +257,9 @@ class Demonstration:
             ("out", f"{account.outputs.total():,} enriched events"),
             ("dead letters", f"{account.dead.total():,}" + (f": {causes}" if causes else "")),
             ("retries", f"{stats.retries:,} look-ups were tried again"),
-            ("rate", f"{processed / seconds:,.0f} events/s over {seconds:.1f} s, joining the group included"),
+            ("rate", f"{processed / seconds:,.0f} events/s over {seconds:.1f} s"),
             ("look-up", _quantiles(stats.lookup_seconds)),
-            ("in the worker", _quantiles(stats.event_seconds)),
+            ("event", f"{_quantiles(stats.event_seconds)}, waiting for its turn included"),
         ]
         self._console.print(two_columns(rows))
         if complaints:
