@@ -64,7 +64,7 @@ def decode_completed(base: int, metadata: str) -> list[Range] | None:
         body = base64.b64decode(text, validate=True)
         if kind.isupper():
             inflater = zlib.decompressobj()
-            body = inflater.decompress(body, _MAX_BODY + 1)  # at just the maximum the end would not be seen
+            body = inflater.decompress(body, _MAX_BODY)
             if not inflater.eof:
                 return None
     except (binascii.Error, ValueError, zlib.error):

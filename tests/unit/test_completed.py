@@ -102,10 +102,11 @@ def test_every_other_of_16384_offsets_fits(first: int) -> None:
 def test_as_many_offsets_as_promised_fit_whichever_are_resolved(seed: int, density: float) -> None:
     """``BITS`` offsets fit without being cut, and the last one counts."""
     rng = random.Random(seed)
-    offsets = [offset for offset in range(1, BITS - 1) if rng.random() < density]
-    ranges = ranges_of_offsets([*offsets, BITS - 1])
-    metadata = encode_completed(0, ranges)
-    assert decode_completed(0, metadata) == ranges
+    base = rng.choice([0, 10**9])
+    offsets = [base + offset for offset in range(1, BITS - 1) if rng.random() < density]
+    ranges = ranges_of_offsets([*offsets, base + BITS - 1])
+    metadata = encode_completed(base, ranges)
+    assert decode_completed(base, metadata) == ranges
     assert len(metadata) <= LIMIT
 
 

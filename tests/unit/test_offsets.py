@@ -274,9 +274,11 @@ def test_stretches_known_from_before_count() -> None:
 @pytest.mark.parametrize("over", [0, 1])
 def test_many_stretches_known_from_before_may_reach_as_far_as_a_bit_map(over: int) -> None:
     """Counted from the oldest unresolved record to the end of the last stretch."""
-    known = [*(Range(100 + 2 * n, 101 + 2 * n) for n in range(SPARSE)), Range(BITS - 3, BITS + over)]
-    tracker = OffsetTracker(Position(0, encode_completed(0, known)))
-    for offset in range(10):
+    base = 1_000_000
+    steps = range(base + 100, base + 100 + 2 * SPARSE, 2)
+    known = [*(Range(step, step + 1) for step in steps), Range(base + BITS - 3, base + BITS + over)]
+    tracker = OffsetTracker(Position(base, encode_completed(base, known)))
+    for offset in range(base, base + 10):
         assert tracker.track(offset)
     assert tracker.full is bool(over)
     assert_uncut(tracker)
