@@ -2,7 +2,7 @@
 
 Invariants:
 
-- At most ``max_in_flight`` calls are under way, and while the breaker is open one probe.
+- At most ``max_in_flight`` calls are under way, and while the breaker is open one probe a second begins.
 - The look-up of a lane's next event starts when the last one's result was handed over, not before.
 - ``scheduler.in_flight`` is the number of works taken whose result was not handed over yet.
 - A work that was taken is completed or deferred, whatever its look-up ends with (cancelled ones excepted).
