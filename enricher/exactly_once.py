@@ -52,7 +52,7 @@ class ExactlyOnce:
         self._transactions = transactions
         self._stats = stats
         self._entries: list[Entry] = []
-        self._running: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[CommitFailed | None] | None = None
         self._failed = False
 
     def attach(self, owner: Owner) -> None:
@@ -78,10 +78,10 @@ class ExactlyOnce:
         if self._failed:
             return  # the worker ends with the error
         running = self._running = asyncio.create_task(self._transact(list(assignments)))
-        running.add_done_callback(self._ended)
         # The transaction goes on if we are cancelled: the next commit waits for it, and knows what came of it.
         await asyncio.wait([running])
-        running.result()
+        if (failed := running.result()) is not None:
+            raise failed
 
     async def flush(self) -> None:
         """See ``Delivery``: nothing is under way but a transaction; the last commit writes what is left."""
@@ -106,28 +106,22 @@ class ExactlyOnce:
 
     async def close(self) -> None:
         """See ``Delivery``. What comes of a transaction that is still under way, the next worker will see."""
-        self._failed = True
-        await self._transactions.close()
         if self._running is not None:
             self._running.cancel()
             await self.flush()
+        await self._transactions.close()
 
-    async def _transact(self, assignments: Collection[Assignment]) -> None:
+    async def _transact(self, assignments: Collection[Assignment]) -> CommitFailed | None:
+        """Returns what the commit is to raise, if anybody still waits for it."""
         try:
             await self._write(self._take(), assignments)
-        except CommitFailed:
-            raise
-        except BaseException:
-            self._failed = True
-            raise
+        except CommitFailed as failed:
+            return failed
+        except Exception as error:  # noqa: BLE001  whatever it was, the worker ends with it
+            self._fail(error)
         finally:
             self._running = None
-
-    def _ended(self, transaction: asyncio.Task[None]) -> None:
-        """Take note of a transaction's end, for it may be that nobody waits for it any more."""
-        error = None if transaction.cancelled() else transaction.exception()
-        if isinstance(error, Exception) and not isinstance(error, CommitFailed):
-            self._fail(error)
+        return None
 
     def _fail(self, error: Exception) -> None:
         self._failed = True
@@ -159,9 +153,6 @@ class ExactlyOnce:
         except TransactionAborted as aborted:
             self._put_back(entries, aborted)
             raise CommitFailed(f"the transaction was aborted: {aborted}") from aborted
-        except ProduceFailed as error:
-            self._fail(error)
-            return
         self._stats.commits += 1
         for assignment, at in moved.items():
             assignment.committed = at
