@@ -1,4 +1,4 @@
-"""Writes records to Kafka, at least once; and what this shares with the transactional producer.
+"""Writes records to Kafka, at least once.
 
 Invariants: the producer is idempotent and never gives a record up for time, so that records of one key stay in the
 order in which they were handed over, through broker restarts and retries; every record handed over is answered exactly
@@ -12,17 +12,12 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from enricher.kafka import QUIET, explain
 from enricher.model import Outgoing
 from enricher.protocols import Delivered, ProduceFailed
-
-log = structlog.get_logger(__name__)
-
-TOPIC_TRIES = 10
-"""Looks for a topic before it counts as missing: one that is being created takes a moment to be seen."""
+from enricher.topics import fitted, on_error
 
 TICK = 0.01
 """Seconds between two looks for acknowledgements while some are outstanding."""
@@ -65,10 +60,8 @@ class KafkaSink:
             ProduceFailed: a topic does not exist.
         """
         self._loop = asyncio.get_running_loop()
-        self._producer = Producer(
-            {**self._properties, "error_cb": on_error}, logger=logging.getLogger("librdkafka.producer")
-        )
-        await await_topics(self._producer, self._topics)
+        properties = await fitted(self._properties, self._topics)
+        self._producer = Producer({**properties, "error_cb": on_error}, logger=logging.getLogger("librdkafka.producer"))
 
     def produce(self, record: Outgoing, delivered: Delivered) -> bool:
         """Hand over one record without waiting; see ``enricher.protocols.Sink``."""
@@ -142,33 +135,3 @@ class KafkaSink:
 
 def _destroy(holder: list[Producer]) -> None:
     holder.clear()
-
-
-async def await_topics(producer: Producer, topics: Collection[str]) -> None:
-    """Wait until the brokers answer, and see that the topics exist.
-
-    Raises:
-        ProduceFailed: a topic does not exist, or may not be seen.
-    """
-    missing = set(topics)
-    tries = 0
-    while missing:
-        for topic in sorted(missing):
-            try:
-                found = (await asyncio.to_thread(producer.list_topics, topic, 5.0)).topics[topic]
-            except KafkaException as error:
-                log.warning("kafka_not_reached", error=explain(error.args[0]))
-                break
-            if found.error is None:
-                missing.discard(topic)
-            elif tries >= TOPIC_TRIES:
-                raise ProduceFailed(f"topic {topic} cannot be written: {explain(found.error)}; create it first")
-        if missing:
-            tries += 1
-            await asyncio.sleep(0.5)
-
-
-def on_error(error: KafkaError) -> None:
-    """Log what a producer's ``error_cb`` hears."""
-    # Fatal ones reach every outstanding record through its delivery report; the rest librdkafka retries by itself.
-    log.warning("kafka_producer_error", code=error.name(), error=error.str(), fatal=error.fatal())

@@ -26,7 +26,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from enricher.kafka import explain, to_kafka
 from enricher.model import Outgoing, Position, TopicPartition
 from enricher.protocols import ProduceFailed, TransactionAborted
-from enricher.sink import DEFAULTS, await_topics, on_error
+from enricher.sink import DEFAULTS
+from enricher.topics import fitted, on_error
 
 log = structlog.get_logger(__name__)
 
@@ -74,8 +75,8 @@ class KafkaTransactions:
         Raises:
             ProduceFailed: a topic does not exist, or the broker refuses for good.
         """
+        self._properties = await fitted(self._properties, self._topics)
         self._producer = self._create()
-        await await_topics(self._producer, self._topics)
         await self._call(self._initialise)
 
     async def commit(

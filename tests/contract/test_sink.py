@@ -124,6 +124,31 @@ def test_a_record_that_is_too_large_is_told_apart(backend: Backend, where: str) 
     assert len(backend.read(topic)) == 2
 
 
+def test_small_records_are_not_refused_for_a_large_neighbour(backend: Backend) -> None:
+    """The topic takes 20 kB: of records that go out together, only the one that is larger is refused."""
+    topic = backend.topic(max_message_bytes="20000")
+    large = 100
+
+    async def main() -> None:
+        answers: dict[int, ProduceFailed | None] = {}
+        async with started(backend.sink(topic, max_bytes=20_000 if isinstance(backend, Memory) else 8 << 20)) as sink:
+            for number in range(201):
+
+                def delivered(error: ProduceFailed | None, number: int = number) -> None:
+                    answers[number] = error
+
+                value = random.Random(number).randbytes(30_000 if number == large else 500)  # does not compress
+                assert sink.produce(outgoing(topic, value, b"k"), delivered)
+            await sink.flush()
+        assert [number for number, error in answers.items() if error is not None] == [large]
+        assert (error := answers[large]) is not None
+        assert error.too_large
+
+    asyncio.run(main())
+    sizes = [len(record.value or b"") for record in backend.read(topic)]
+    assert sizes == [500] * 200
+
+
 def test_answers_come_on_the_event_loop_without_a_flush(backend: Backend) -> None:
     """The loop has only to run; nobody has to ask."""
     topic = backend.topic()
