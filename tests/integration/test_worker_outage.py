@@ -107,6 +107,8 @@ def test_a_broker_that_was_killed_finds_the_worker_waiting(
     private_kafka.start()
     world.await_committed(90)
     assert worker.terminate() == 0
-    # Outputs that the producer held when the partitions were lost are written after all, and not committed.
+    # Outputs that the producer held when the partitions were lost are written after all, and not committed; and the
+    # broker that was killed may have forgotten a producer of old times, and take a batch twice.
     audit = world.audit(repeatable=set(world.sent))
-    assert all(len(times) <= 2 for times in audit.outputs.values())
+    losses = sum("partitions_lost" in line for line in worker.err)
+    assert all(len(times) <= 2 + losses for times in audit.outputs.values())
