@@ -96,6 +96,7 @@ class KafkaTransactions:
         """Run a function on a thread of its own, which dies with the program: librdkafka may never return."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
+        done.add_done_callback(lambda future: future.exception())  # nobody may wait any more
 
         def run() -> None:
             try:

@@ -11,10 +11,11 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 
 from enricher.model import Headers, Outgoing, Position, Record, TopicPartition
-from enricher.protocols import Sink, Source
+from enricher.protocols import Sink, Source, Transactions
 from enricher.sink import KafkaSink
 from enricher.source import KafkaSource
-from enricher.testing.memory import MemoryBroker, MemorySink, MemorySource
+from enricher.testing.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
+from enricher.transactions import KafkaTransactions
 from tests.harness.clients import Sent, committed, create_topic, produce, read_topic, unique_name
 
 
@@ -59,6 +60,10 @@ class Backend(Protocol):
 
     def sink(self, topic: str, *, capacity: int = 10_000, max_bytes: int = 8 << 20) -> Sink:
         """A sink for the topic, not started."""
+        ...
+
+    def transactions(self, topic: str, group: str, *, max_bytes: int = 8 << 20) -> Transactions:
+        """Transactions that write to the topic and commit for the group, not started."""
         ...
 
 
@@ -120,6 +125,10 @@ class Memory:
         """See `Backend`."""
         return MemorySink(self._broker, latency=0.001, capacity=capacity, max_bytes=max_bytes)
 
+    def transactions(self, topic: str, group: str, *, max_bytes: int = 8 << 20) -> Transactions:  # noqa: ARG002  likewise
+        """See `Backend`."""
+        return MemoryTransactions(self._broker, group, latency=0.01, late=0.01, max_bytes=max_bytes)
+
 
 class Kafka:
     """Apache Kafka."""
@@ -177,6 +186,14 @@ class Kafka:
             "message.max.bytes": max_bytes,
         }  # fmt: skip
         return KafkaSink(properties, [topic])
+
+    def transactions(self, topic: str, group: str, *, max_bytes: int = 8 << 20) -> Transactions:
+        """See `Backend`."""
+        properties: dict[str, Any] = {
+            "bootstrap.servers": self._servers, "log_level": 0, "message.max.bytes": max_bytes,
+            "queue.buffering.max.messages": 1_000,  # fewer than some transactions have
+        }  # fmt: skip
+        return KafkaTransactions(properties, [topic], group)
 
 
 class Heard:
