@@ -85,7 +85,7 @@ class KafkaSource:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._assigned: set[TopicPartition] = set()  # the thread's own
-        self._group: object = None  # replaced by the thread, read by the loop
+        self._group: object = None
         self._callback_error: Exception | None = None
         self._committing: asyncio.Future[CommitFailed | None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -159,7 +159,7 @@ class KafkaSource:
                     on_lost=self._guarded(self._on_lost),
                 )
                 while not self._stopping.is_set():
-                    self._group = consumer.consumer_group_metadata()
+                    self._post(self._set_group, consumer.consumer_group_metadata())
                     self._obey(consumer)
                     self._read(consumer)
                 self._obey(consumer)
@@ -247,7 +247,7 @@ class KafkaSource:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         mine = [TopicPartition(p.topic, p.partition) for p in partitions]
-        self._group = consumer.consumer_group_metadata()
+        self._post(self._set_group, consumer.consumer_group_metadata())
         answer = asyncio.run_coroutine_threadsafe(_as_coroutine(self._listener, mine), self._loop)
         try:
             positions = answer.result(self._revoke_deadline)
@@ -312,6 +312,11 @@ class KafkaSource:
         done, self._committing = self._committing, None
         if done is not None:
             done.set_result(error)
+
+    def _set_group(self, group: object) -> None:
+        # In order with what the listener hears: a newer generation than that which it knows of would let a transaction
+        # commit for partitions that it does not know to be lost.
+        self._group = group
 
     def _set_closed(self) -> None:
         if self._closed is not None and not self._closed.done():
