@@ -4,6 +4,7 @@ Tests that need Kafka are marked ``kafka`` (use of a fixture below marks them). 
 started before the first test and the run says which one it is and why; where none can be had, these tests fail.
 """
 
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,8 @@ _session_key = pytest.StashKey[KafkaOfSession]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have one chooser of Kafka for the session; nothing is started yet."""
+    # A shell that starts us in the background tells us to ignore SIGINT, and the programs that we start would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_session_key] = KafkaOfSession()
 
 
