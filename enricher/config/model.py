@@ -1,138 +1,19 @@
 """The settings: one tree of frozen values, each with its type, default and meaning.
 
 The documentation (``docs/settings.md``), the JSON Schema and the help are made of this file. Invariants: a setting
-that is accepted has an effect; what is checked of one setting alone is checked here, what concerns several in
-``enricher.config.rules``.
+that is accepted has an effect; what is checked of one setting alone is checked by its type
+(``enricher.config.values``), what concerns several in ``enricher.config.rules``.
 """
 
-import json
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
-from enricher.config.problems import bad_value
 from enricher.config.units import Duration, Size
+from enricher.config.values import MIB, Brokers, Count, Path, Properties, Section, Topic, Topics, Url, later
 from enricher.retry import OnUnavailable
 from enricher.scheduler import Order
-
-MIB = 1 << 20
-TOPIC_PATTERN = r"^[a-zA-Z0-9._-]{1,249}$"
-URL_PATTERN = r"^https?://[^@/?#\s]+([/?][^#\s]*)?$"
-PATH_PATTERN = r"^[^.\s]+(\.[^.\s]+)*$"
-
-_MAX_PORT = 65_535
-
-
-def _refuse_truth(value: Any) -> Any:
-    if isinstance(value, bool):  # YAML's yes and no; Python takes them for 1 and 0
-        raise bad_value("must be a whole number")
-    return value
-
-
-def _split(value: Any) -> Any:
-    """A list, also from ``a,b`` or a JSON array, as the environment and the command line give it."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise bad_value("is no JSON list", 'write a,b or ["a", "b"]') from None
-    return [item.strip() for item in value.split(",")]
-
-
-def _check_topic(topic: str) -> str:
-    if re.fullmatch(TOPIC_PATTERN.strip("^$"), topic) is None or topic in {".", ".."}:
-        raise bad_value("is no name of a topic", "up to 249 letters, digits, dots, underscores and hyphens")
-    return topic
-
-
-def _check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
-    if not items:
-        raise bad_value("is empty", "name at least one")
-    if len(set(items)) < len(items):
-        raise bad_value("names one twice", "name each once")
-    return items
-
-
-def _check_broker(address: str) -> str:
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    host = host if colon else port
-    if not host or re.search(r"[\s/@?#]", host) or (colon and not (port.isdigit() and 0 < int(port) <= _MAX_PORT)):
-        raise bad_value("holds what is no broker's address", "write host:port, or several with commas between")
-    return address
-
-
-def _check_url(url: str) -> str:
-    right = "write the whole URL of CustomerOfferHistory, such as http://host:8080/prweb/.../V2/CustomerOfferHistory"
-    if not url.isascii() or re.search(r"[\x00-\x20\x7f]", url):
-        raise bad_value("is no URL: it must be ASCII without spaces", right)
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise bad_value("is no URL", right) from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise bad_value("is no URL of http or https", right)
-    if "@" in parts.netloc:
-        raise bad_value("must not hold credentials", "leave out what stands before the @")
-    if parts.fragment:
-        raise bad_value("must not hold a fragment", "leave out the # and what follows")
-    return url
-
-
-def _check_path(path: str) -> str:
-    if re.fullmatch(PATH_PATTERN.strip("^$"), path) is None:
-        raise bad_value("is no path into the event", "write names with dots between, such as customer.id")
-    return path
-
-
-def _later(value: str, instead: str) -> BeforeValidator:
-    """Tell of a value that is planned and not there yet that it is so, rather than that it is unknown."""
-
-    def check(given: Any) -> Any:
-        if given == value:
-            raise bad_value("is not available yet", f"use {instead}")
-        return given
-
-    return BeforeValidator(check)
-
-
-Count = Annotated[int, Field(ge=1), BeforeValidator(_refuse_truth)]
-Topic = Annotated[str, AfterValidator(_check_topic), WithJsonSchema({"type": "string", "pattern": TOPIC_PATTERN})]
-Path = Annotated[str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "pattern": PATH_PATTERN})]
-Properties = dict[str, Any]  # ``enricher.config.properties`` checks each
-
-
-def _listed(item: dict[str, Any]) -> WithJsonSchema:
-    """A list, or text with commas."""
-    several = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
-    return WithJsonSchema({"anyOf": [several, {"type": "string", "minLength": 1}]})
-
-
-Brokers = Annotated[
-    tuple[Annotated[str, AfterValidator(_check_broker)], ...],
-    BeforeValidator(_split),
-    AfterValidator(_check_distinct),
-    _listed({"type": "string", "minLength": 1}),
-]
-Topics = Annotated[
-    tuple[Topic, ...],
-    BeforeValidator(_split),
-    AfterValidator(_check_distinct),
-    _listed({"type": "string", "pattern": TOPIC_PATTERN}),
-]
-Url = Annotated[str, AfterValidator(_check_url), WithJsonSchema({"type": "string", "pattern": URL_PATTERN})]
-
-
-class Section(BaseModel):
-    """A branch of the tree."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
 
 _PROPERTIES = WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}})
 _KafkaProperties = Annotated[Properties, _PROPERTIES]
@@ -248,7 +129,7 @@ class Delivery(Section):
 class Failures(Section):
     """What becomes of events that cannot be enriched."""
 
-    on_unavailable: Annotated[OnUnavailable, _later("pass-through", "wait or dead-letter")] = Field(
+    on_unavailable: Annotated[OnUnavailable, later("pass-through", "wait or dead-letter")] = Field(
         default=OnUnavailable.WAIT,
         description="While the service is down: wait for it, or dead-letter what it cannot answer.",
     )

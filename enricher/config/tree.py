@@ -11,8 +11,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from enricher.config.model import Properties, Settings
+from enricher.config.model import Settings
 from enricher.config.problems import did_you_mean
+from enricher.config.values import Properties
 
 PREFIX = "ENRICHER_"
 """Of the environment variables that are settings."""
