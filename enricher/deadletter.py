@@ -50,7 +50,7 @@ def dead_letter(record: Record, rejected: Rejected, topic: str, *, attempts: int
         attempts: look-ups that were made for it.
     """
     before = parse_dead_letter(record.headers)
-    headers = [(name, value) for name, value in record.headers if not _ours(name)]
+    headers = [(name, value) for name, value in record.headers if not is_cause(name)]
     causes = {
         PREFIX + "topic": record.topic,
         PREFIX + "partition": str(record.partition),
@@ -67,7 +67,7 @@ def dead_letter(record: Record, rejected: Rejected, topic: str, *, attempts: int
 
 def parse_dead_letter(headers: Headers) -> DeadLetterCause | None:
     """The cause in a dead letter's headers; None where there is none that can be read."""
-    found = {name: (value or b"").decode("utf-8", "replace") for name, value in headers if _ours(name)}
+    found = {name: (value or b"").decode("utf-8", "replace") for name, value in headers if is_cause(name)}
     try:
         return DeadLetterCause(
             found[PREFIX + "topic"],
@@ -90,5 +90,6 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _ours(name: str) -> bool:
+def is_cause(name: str) -> bool:
+    """Whether a header is one of those that a dead letter gets."""
     return name.startswith(PREFIX) or name in (COUNT, ATTEMPTS)

@@ -17,6 +17,7 @@ from enricher.cli.history_service import history_service
 from enricher.cli.run import run
 from enricher.cli.schema import app as schema
 from enricher.cli.tail import tail
+from enricher.cli.verify import verify
 
 app = typer.Typer(
     name="enricher",
@@ -52,6 +53,7 @@ app.command()(run)
 app.command()(demo)
 app.command()(check)
 app.command()(tail)
+app.command()(verify)
 app.command()(config)
 app.add_typer(schema, name="schema")
 app.command("history-service", epilog="Example: enricher history-service --port 8089 --latency 20ms --status 503=0.01")(

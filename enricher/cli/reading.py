@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from enricher.kafka import to_record
@@ -60,7 +60,7 @@ class TopicReader:
         if found.error is not None or not found.partitions:
             self._consumer.close()
             raise TopicMissing(f"there is no topic {topic}")
-        self._partitions = sorted(found.partitions)
+        self.partitions = sorted(found.partitions)
 
     def __enter__(self) -> Self:
         return self
@@ -71,13 +71,24 @@ class TopicReader:
         self._consumer.close()
 
     def bounds(self) -> dict[int, Bounds]:
-        """Where each partition's log begins and ends now."""
-        return {
-            partition: Bounds(
-                *self._consumer.get_watermark_offsets(KafkaPartition(self.topic, partition), timeout=TIMEOUT)
-            )
-            for partition in self._partitions
-        }
+        """Where each partition's log begins and ends now; the end is that of the last finished transaction."""
+        lows, highs = self._offsets(OFFSET_BEGINNING), self._offsets(OFFSET_END)
+        return {partition: Bounds(lows[partition], highs[partition]) for partition in self.partitions}
+
+    def first_since(self, milliseconds: int) -> dict[int, int]:
+        """The first offset of each partition whose record is not older than a time; else its end."""
+        found, ends = self._offsets(milliseconds), self._offsets(OFFSET_END)
+        return {partition: ends[partition] if offset < 0 else offset for partition, offset in found.items()}
+
+    def _offsets(self, at: int) -> dict[int, int]:
+        """The offsets at a time, or at one end of the log: the broker tells them apart by the sign."""
+        asked = [KafkaPartition(self.topic, partition, at) for partition in self.partitions]
+        offsets = {}
+        for answer in self._consumer.offsets_for_times(asked, timeout=TIMEOUT):
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+            offsets[answer.partition] = answer.offset
+        return offsets
 
     def read(self, starts: Mapping[int, int], ends: Mapping[int, int] | None) -> Iterator[Record | None]:
         """The records from ``starts`` up to, and without, ``ends``; without ends it goes on for ever.

@@ -176,6 +176,17 @@ def committed(bootstrap_servers: str, group: str, topic: str) -> dict[int, Posit
     return {p.partition: Position(p.offset, p.metadata or "") for p in answer if p.offset >= 0}
 
 
+def commit(bootstrap_servers: str, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    """Commit offsets for a group that has no members."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, "enable.auto.commit": False})
+    try:
+        wanted = [KafkaPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        for answer in consumer.commit(offsets=wanted, asynchronous=False) or ():
+            assert answer.error is None, answer
+    finally:
+        consumer.close()
+
+
 def end_offsets(bootstrap_servers: str, topic: str) -> dict[int, int]:
     """The offset that the next record of each partition will get."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": unique_name("ends")})
