@@ -29,7 +29,7 @@ def test_while_the_service_is_down_the_worker_waits(world: World) -> None:
     worker = world.worker(
         {
             "kafka.consumer.max.poll.interval.ms": "3000",
-            "service.timeout": "500ms",
+            "service.timeout": "2s",
             "service.deadline": "2s",
         }
     )
