@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration coverage check lint types fmt lock bench wheel image compose-test audit clean
+.PHONY: help demo test unit integration coverage check lint types fmt lock bench bench-compare wheel image compose-test audit clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,8 +69,11 @@ fmt: $(VENV)/.dev ## format, and repair what ruff can
 lock: ## write uv.lock anew after a change of dependencies
 	@$$($(PYTHON) scripts/bootstrap.py uv) lock
 
-bench: $(VENV)/.dev ## measure the worker on a real Kafka; ARGS="--rounds 3"
+bench: $(VENV)/.dev ## measure the worker on a real Kafka beside programs that do the same job; ARGS="--rounds 5"
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-compare: $(VENV)/.dev ## measure the worker beside that of another git revision: BASE=main, ARGS="--rounds 5"
+	@$(BIN)/python -m bench --base $(or $(BASE),$(error say which revision: make bench-compare BASE=main)) $(ARGS)
 
 wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	@$(BIN)/python scripts/wheel_test.py "$$($(PYTHON) scripts/bootstrap.py uv)"

@@ -1,1 +1,1 @@
-"""Measurements of the worker; ``python -m bench`` runs them."""
+"""Measurements of the worker beside programs that do the same job; ``python -m bench`` runs them."""

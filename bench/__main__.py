@@ -1,61 +1,88 @@
 """Measures the worker: real Kafka, the history service in a process of its own, the installed console script.
 
-    make bench                      all workloads, one round each
-    make bench ARGS="--rounds 3"    min, median and max of three
+    make bench                                   everything, one round
+    make bench ARGS="--rounds 5"                 minimum, median and maximum of five
+    make bench ARGS="--workload cpu-bound --program worker --program plain-loop"
+    make bench-compare BASE=main                 this version of the worker and another, interleaved
 
-Prints events per second and CPU microseconds per event of the worker's process, its start included, and writes JSON to
-bench/results/. Machines are noisy: compare figures of one run only.
+Writes JSON to bench/results/. Machines are noisy, and two programs at a time disturb each other: within a round the
+programs run one after the other, each on all workloads' own topics; compare figures of one run only.
 """
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
 
-from bench.workload import WORKLOADS, Result, Setting, measure
+from bench.contestants import EXACTLY_ONCE, PLAIN_LOOP, WORKER, contestants
+from bench.figures import Result, ratios, table
+from bench.measure import measure
+from bench.versions import BASE, installed
+from bench.workloads import WORKLOADS, Workload
+from tests.harness.program import SCRIPT
 from tests.harness.selection import KafkaOfSession
+
+Results = dict[tuple[str, str], list[Result]]
 
 
 def main() -> int:
-    """Run the workloads that were asked for; 0 if every event was accounted for."""
-    parser = argparse.ArgumentParser(prog="bench", description="Measure the worker on a real Kafka.")
-    parser.add_argument("--workload", action="append", choices=[w.name for w in WORKLOADS], help="default: all")
-    parser.add_argument("--rounds", type=int, default=1, help="of each workload, interleaved")
-    parser.add_argument("--events", type=int, help="events of each workload, in place of its own number")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
-    chosen = parser.parse_args()
+    """Run the measurements that were asked for; 0 if every event was accounted for."""
+    chosen = _arguments()
+    versions = {"": SCRIPT} | ({BASE: installed(chosen.base)} if chosen.base else {})
+    known = contestants(tuple(chosen.set), versions)
     workloads = [w for w in WORKLOADS if not chosen.workload or w.name in chosen.workload]
-    results: dict[str, list[Result]] = {w.name: [] for w in workloads}
+    if unknown := set(chosen.program) - set(known):
+        sys.exit(f"bench: no program {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    results: Results = {(w.name, p): [] for w in workloads for p in _programs(w, chosen.program, list(versions))}
     session = KafkaOfSession()
     print(session.report(), flush=True)
     try:
         for _ in range(chosen.rounds):
-            for workload in workloads:
-                setting = Setting(session.shared().bootstrap_servers, tuple(chosen.set))
-                result = measure(workload, chosen.events or workload.events, setting)
-                results[workload.name].append(result)
-                print(f"{workload.name}: {result.line()}", flush=True)
+            for (name, program), rounds in results.items():
+                [workload] = [w for w in workloads if w.name == name]
+                events = int((chosen.events or workload.events) * known[program].share)
+                result = measure(workload, known[program], session.shared().bootstrap_servers, events)
+                rounds.append(result)
+                print(f"{name}: {program}: {result.line()}", flush=True)
     finally:
         session.close()
-    if chosen.rounds > 1:
-        summarise(results)
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.write_text(json.dumps({name: [r._asdict() for r in rounds] for name, rounds in results.items()}, indent=1))
-    print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name}")
+    report = table(results) if chosen.rounds > 1 else []
+    report += ratios(results, "cpu_us_per_event", WORKER + BASE if chosen.base else PLAIN_LOOP)
+    report += [line for line in ratios(results, "events_per_second", WORKER) if f"of {EXACTLY_ONCE} " in line]
+    print("", *report, sep="\n")
+    _write(results, chosen.set)
     return 0 if all(r.missing == 0 for rounds in results.values() for r in rounds) else 1
 
 
-def summarise(results: dict[str, list[Result]]) -> None:
-    """Print minimum, median and maximum of each figure."""
-    print(f"\n{'workload':<12} {'figure':<18} {'min':>9} {'median':>9} {'max':>9}")
-    for name, rounds in results.items():
-        for figure in ("events_per_second", "cpu_us_per_event", "start_seconds", "peak_mib"):
-            values = [getattr(r, figure) for r in rounds]
-            print(f"{name:<12} {figure:<18} {min(values):>9.1f} {statistics.median(values):>9.1f} {max(values):>9.1f}")
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure the worker on a real Kafka.")
+    parser.add_argument("--workload", action="append", choices=[w.name for w in WORKLOADS], help="default: all")
+    parser.add_argument("--program", action="append", default=[], metavar="NAME", help="default: all of the workload")
+    parser.add_argument("--rounds", type=int, default=1, help="of each, interleaved")
+    parser.add_argument("--events", type=int, help="of each workload, in place of its own number")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
+    parser.add_argument("--base", metavar="REF", help="compare with the worker of this git revision")
+    return parser.parse_args()
+
+
+def _programs(workload: Workload, wanted: list[str], versions: list[str]) -> list[str]:
+    """Those of the workload that were asked for; of several versions of the worker, the worker alone by default."""
+    if len(versions) > 1 and not wanted:
+        return [name + suffix for name in workload.programs if name in {WORKER, EXACTLY_ONCE} for suffix in versions]
+    return [name for name in wanted or workload.programs if name.removesuffix(BASE) in workload.programs]
+
+
+def _write(results: Results, sets: list[str]) -> None:
+    folder = Path(__file__).parent / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    measured = [
+        {"workload": workload, "program": program, "rounds": [result._asdict() for result in rounds]}
+        for (workload, program), rounds in results.items()
+    ]
+    path.write_text(json.dumps({"set": sets, "results": measured}, indent=1) + "\n")
+    print(f"written to bench/results/{path.name}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Programs that do the worker's job without being it."""
