@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from enricher.model import LookupFailure, Rejected, Stage, TopicPartition
+from enricher.model import FailureKind, LookupFailure, Rejected, Stage, TopicPartition
 from enricher.protocols import Answer, HistoryClient
 from enricher.retry import Breaker, FailureClass, RetryPolicy, classify
 from enricher.scheduler import Order, Scheduler
@@ -32,6 +32,7 @@ class Lookups:
         client: the history service.
         on_answer: takes each answer; the lane goes on when it returns.
         on_reject: takes each event that is given up; likewise.
+        on_unavailable: takes each event that is to be published without a history; likewise.
         on_drop: takes each work whose partition is not ours any more.
         spawn: starts a task that the pipeline looks after.
         max_in_flight: how many at a time.
@@ -48,6 +49,7 @@ class Lookups:
         *,
         on_answer: Callable[[Work, Answer], Awaitable[None]],
         on_reject: Callable[[Work, Rejected], Awaitable[None]],
+        on_unavailable: Callable[[Work], Awaitable[None]],
         on_drop: Callable[[Work], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         max_in_flight: int,
@@ -60,6 +62,7 @@ class Lookups:
         self._client = client
         self._on_answer = on_answer
         self._on_reject = on_reject
+        self._on_unavailable = on_unavailable
         self._on_drop = on_drop
         self._spawn = spawn
         self._max_in_flight = max_in_flight
@@ -72,6 +75,7 @@ class Lookups:
         self._wake: asyncio.TimerHandle | None = None
         self._stopped = False
         self._last_answer = float("-inf")
+        self._outage = LookupFailure(FailureKind.UNAVAILABLE, "the service does not answer")  # the latest one met
 
     def admit(self, work: Work) -> None:
         """Queue a work; ``pump`` starts it when its turn comes."""
@@ -90,6 +94,8 @@ class Lookups:
         """Start as many look-ups as may start, and see to it that those that may start later are not forgotten."""
         while (work := self._next()) is not None:
             self._spawn(self._look_up(work))
+        while (work := self._next_hopeless()) is not None:
+            self._spawn(self._give_up_unasked(work))
         self._sleep(None if self._stopped else self._wakes_at())
 
     def _next(self) -> Work | None:
@@ -107,6 +113,14 @@ class Lookups:
                 work.started = work.last_failed = now
         return work
 
+    def _next_hopeless(self) -> Work | None:
+        """The next work to give up unasked, as the service has been down for too long."""
+        if self._stopped or not self.breaker.open or self.scheduler.in_flight >= self._max_in_flight:
+            return None
+        now = self._clock()
+        at = self._retry.hopeless_at(self.breaker)
+        return None if at is None or now < at else self.scheduler.take(now)
+
     def _wakes_at(self) -> float | None:
         """When a look-up may start that could not now, as far as time alone decides."""
         if self.scheduler.in_flight >= self._max_in_flight:
@@ -114,9 +128,11 @@ class Lookups:
         due, probe = self.scheduler.due, self.breaker.next_probe
         if not self.breaker.open:
             return due
-        if probe is None or self.scheduler.ready:
-            return probe
-        return None if due is None else max(probe, due)
+        ready = float("-inf") if self.scheduler.ready else due
+        if probe is None or ready is None:
+            return None
+        hopeless = self._retry.hopeless_at(self.breaker)
+        return max(ready, probe if hopeless is None else min(probe, hopeless))
 
     def _sleep(self, until: float | None) -> None:
         if self._wake is not None:
@@ -151,6 +167,7 @@ class Lookups:
         now = self._clock()
         self._stats.failures[failure.kind] += 1
         if classify(failure.kind) is FailureClass.OUTAGE:
+            self._outage = failure
             was_open = self.breaker.open
             self.breaker.failed(now)
             if self.breaker.open and not was_open:
@@ -172,9 +189,23 @@ class Lookups:
             self.scheduler.defer(work, due)
             return
         else:
-            spent = f"attempt {work.attempts}, {now - work.started:.1f} s after the first began"
-            await self._on_reject(work, Rejected(Stage.LOOKUP, failure.kind, f"{failure.message} ({spent})"))
+            await self._give_up(work, failure, f"attempt {work.attempts}, {now - work.started:.1f} s after the first")
         self.scheduler.complete(work)
+
+    async def _give_up_unasked(self, work: Work) -> None:
+        if work.assignment.current:
+            down = self._clock() - self.breaker.opened
+            await self._give_up(work, self._outage, f"not asked, as the service has been down for {down:.0f} s")
+        else:
+            self._on_drop(work)
+        self.scheduler.complete(work)
+        self.pump()
+
+    async def _give_up(self, work: Work, failure: LookupFailure, spent: str) -> None:
+        if self._retry.publishes(failure):
+            await self._on_unavailable(work)
+        else:
+            await self._on_reject(work, Rejected(Stage.LOOKUP, failure.kind, f"{failure.message} ({spent})"))
 
     def _answered(self) -> None:
         was_open = self.breaker.open

@@ -7,8 +7,9 @@ alone. Pure.
 from typing import Protocol
 
 from enricher import __version__
+from enricher.as_of import AsOf, offers_until
 from enricher.deadletter import dead_letter
-from enricher.model import Enriched, Enrichment, OfferHistory, Outgoing, Rejected, Status
+from enricher.model import Enriched, Enrichment, Offer, OfferHistory, Outgoing, Rejected, Status
 from enricher.protocols import Answer
 from enricher.work import Work
 
@@ -28,12 +29,15 @@ class Outputs:
         encoder: enriched events to bytes.
         topic: of the enriched events.
         dead_letter_topic: of the dead letters.
+        as_of: which instant the histories describe.
     """
 
-    def __init__(self, encoder: Encoder, topic: str, dead_letter_topic: str) -> None:
+    def __init__(self, encoder: Encoder, topic: str, dead_letter_topic: str, as_of: AsOf = AsOf.NOW) -> None:
         self._encoder = encoder
         self._topic = topic
         self._dead_letter_topic = dead_letter_topic
+        self._whole = as_of is AsOf.NOW
+        self._as_of = as_of
 
     def enriched(self, work: Work, answer: Answer) -> Outgoing:
         """The enriched event.
@@ -41,18 +45,30 @@ class Outputs:
         Raises:
             Rejected: at stage encode.
         """
-        record = work.record
+        instant, offers = answer.looked_up_at, answer.offers
+        if not self._whole:
+            instant = self._as_of.instant(work.event.contact_time, instant)
+            offers = offers_until(offers, instant)
+        status = Status.ENRICHED if offers else Status.NO_HISTORY
+        return self._output(work, answer.looked_up_at, instant, offers, status)
+
+    def unavailable(self, work: Work, now: int) -> Outgoing:
+        """The event without a history, since the service did not answer; given up at ``now`` (milliseconds).
+
+        Raises:
+            Rejected: at stage encode.
+        """
+        instant = self._as_of.instant(work.event.contact_time, now)
+        return self._output(work, now, instant, (), Status.UNAVAILABLE)
+
+    def _output(
+        self, work: Work, looked_up_at: int, instant: int, offers: tuple[Offer, ...], status: Status
+    ) -> Outgoing:
+        record, event = work.record, work.event
         enriched = Enriched(
-            work.event,
-            OfferHistory(work.event.customer_id, answer.looked_up_at, answer.looked_up_at, answer.offers),
-            Enrichment(
-                record.topic,
-                record.partition,
-                record.offset,
-                __version__,
-                work.attempts,
-                Status.ENRICHED if answer.offers else Status.NO_HISTORY,
-            ),
+            event,
+            OfferHistory(event.customer_id, looked_up_at, instant, offers),
+            Enrichment(record.topic, record.partition, record.offset, __version__, work.attempts, status),
         )
         return Outgoing(self._topic, record.key, self._encoder.encode(enriched), record.headers, record.timestamp)
 

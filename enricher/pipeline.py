@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from enricher.as_of import AsOf
 from enricher.delivery import Delivery
 from enricher.holdings import Holdings, names
 from enricher.lookups import Lookups
@@ -61,6 +62,7 @@ class Options:
     dead_letter_topic: str
     max_in_flight: int = 64
     order: Order = Order.KEY
+    as_of: AsOf = AsOf.NOW
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     commit_interval: float = 1.0
     max_records: int = 10_000
@@ -80,6 +82,7 @@ class Pipeline:
         encoder: enriched events to bytes.
         options: how to behave.
         clock: seconds, monotonic; the event loop's by default.
+        wall_clock: milliseconds since the epoch.
         rng: draws jitter.
         stats: where to count; a new one by default.
     """
@@ -94,6 +97,7 @@ class Pipeline:
         *,
         options: Options,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: random.Random | None = None,
         stats: Stats | None = None,
     ) -> None:
@@ -102,8 +106,9 @@ class Pipeline:
         self._decoder = decoder
         self._options = options
         self._clock = clock
+        self._wall_clock = wall_clock
         self.stats = stats or Stats()
-        self._outputs = Outputs(encoder, options.output_topic, options.dead_letter_topic)
+        self._outputs = Outputs(encoder, options.output_topic, options.dead_letter_topic, options.as_of)
         self._held = Holdings(source, options.max_records, options.max_bytes, self.stats)
         self._changed = asyncio.Event()  # set whenever something was resolved or dropped, for those that wait for it
         self._tasks = Tasks(self.failed, self._changed.set)
@@ -112,6 +117,7 @@ class Pipeline:
             client,
             on_answer=self._answered,
             on_reject=self._reject,
+            on_unavailable=self._unavailable,
             on_drop=self.drop,
             spawn=self._tasks.spawn,
             max_in_flight=options.max_in_flight,
@@ -281,6 +287,16 @@ class Pipeline:
         except Rejected as rejected:
             await self._reject(work, rejected)
         else:
+            self._held.grow(work, len(output.value or b""))
+            await self._delivery.publish(work, output, None)
+
+    async def _unavailable(self, work: Work) -> None:
+        try:
+            output = self._outputs.unavailable(work, self._wall_clock())
+        except Rejected as rejected:
+            await self._reject(work, rejected)
+        else:
+            self.stats.passed_through += 1
             self._held.grow(work, len(output.value or b""))
             await self._delivery.publish(work, output, None)
 

@@ -10,7 +10,7 @@ Three classes of failure decide (``classify``):
 
 Invariants: every failure of every kind has a class; a delay is never longer than ``max(backoff maximum, Retry-After)``
 and Retry-After never counts for more than ``MAX_RETRY_AFTER``; while the breaker is open no two probes go out within
-one ``PROBE_INTERVAL``, however late the look-ups from before end. Pure: ``now`` (seconds) and the jitter (0 to 1) are
+one ``PROBE_INTERVAL``. Pure: ``now`` (seconds) and the jitter (0 to 1) are
 arguments.
 """
 
@@ -36,6 +36,7 @@ class OnUnavailable(StrEnum):
 
     WAIT = "wait"
     DEAD_LETTER = "dead-letter"
+    PASS_THROUGH = "pass-through"  # noqa: S105  the linter takes it for a password
 
 
 _CLASSES = {
@@ -70,6 +71,15 @@ class RetryPolicy:
     deadline: float = 30.0
     on_unavailable: OnUnavailable = OnUnavailable.WAIT
 
+    def publishes(self, failure: LookupFailure) -> bool:
+        """Whether an event that is given up for this failure is published without a history."""
+        return self.on_unavailable is OnUnavailable.PASS_THROUGH and classify(failure.kind) is FailureClass.OUTAGE
+
+    def hopeless_at(self, breaker: "Breaker") -> float | None:
+        """From when on events are given up unasked: the service has been down for a whole deadline. None: never."""
+        waits = self.on_unavailable is OnUnavailable.WAIT or not breaker.open
+        return None if waits else breaker.opened + self.deadline
+
     def retry_at(
         self, failure: LookupFailure, *, attempts: int, started: float, now: float, jitter: float, available: bool
     ) -> float | None:
@@ -102,9 +112,13 @@ class Breaker:
     """A circuit breaker over all look-ups (https://martinfowler.com/bliki/CircuitBreaker.html).
 
     Closed, it lets everything pass. After ``THRESHOLD`` outages without a success between them it opens: nothing
-    passes but one probe per ``PROBE_INTERVAL``, and the first success closes it. A probe waits for the end of the one
-    before; the late failure of a look-up from before the opening counts as such an end, since which one failed is not
-    told. Every look-up that ``started`` must end in ``succeeded`` or ``failed``: the next probe depends on it.
+    passes but one probe per ``PROBE_INTERVAL``, and the first success closes it, a late one of a look-up from before
+    included. A probe does not wait for the end of the one before: at a service that hangs it would take a timeout, and
+    as long to notice that the service is back.
+
+    Attributes:
+        open: whether the service is taken to be down.
+        opened: since when it is, or was the last time.
     """
 
     THRESHOLD = 16
@@ -112,14 +126,14 @@ class Breaker:
     HEALTHY = 0.5
     WEIGHT = 1 / 32
 
-    __slots__ = ("_failures", "_next_probe", "_probing", "_success_rate", "open")
+    __slots__ = ("_failures", "_next_probe", "_success_rate", "open", "opened")
 
     def __init__(self) -> None:
         self.open = False
+        self.opened = 0.0
         self._failures = 0
         self._success_rate = 1.0
         self._next_probe = 0.0
-        self._probing = False
 
     @property
     def available(self) -> bool:
@@ -128,30 +142,29 @@ class Breaker:
 
     def allows(self, now: float) -> bool:
         """Whether a look-up may start now."""
-        return not self.open or (not self._probing and now >= self._next_probe)
+        return not self.open or now >= self._next_probe
 
     @property
     def next_probe(self) -> float | None:
-        """When the next probe may go out, None where that does not depend on time."""
-        return self._next_probe if self.open and not self._probing else None
+        """When the next probe may go out, None while all may."""
+        return self._next_probe if self.open else None
 
     def started(self, now: float) -> None:
         """A look-up starts; while open it is the probe."""
         if self.open:
-            self._probing = True
             self._next_probe = now + self.PROBE_INTERVAL
 
     def succeeded(self) -> None:
         """The service answered (a bad request is an answer)."""
         self._failures = 0
         self._success_rate += (1.0 - self._success_rate) * self.WEIGHT
-        self.open = self._probing = False
+        self.open = False
 
     def failed(self, now: float) -> None:
         """A look-up met an outage."""
         self._failures += 1
         self._success_rate -= self._success_rate * self.WEIGHT
-        self._probing = False
         if not self.open and self._failures >= self.THRESHOLD:
             self.open = True
+            self.opened = now
             self._next_probe = now + self.PROBE_INTERVAL

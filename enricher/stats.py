@@ -49,6 +49,7 @@ class Stats:
         skipped: of those, resolved already before a restart or a rebalance.
         enriched: enriched events acknowledged by the broker.
         dead_letters: dead letters acknowledged, by stage and cause.
+        passed_through: events published without a history, as the service did not answer.
         dropped: works given up because their partition went to another worker.
         failures: failed attempts, by kind.
         lookups: attempts that were answered.
@@ -64,6 +65,7 @@ class Stats:
     skipped: int = 0
     enriched: int = 0
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
+    passed_through: int = 0
     dropped: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     lookups: int = 0

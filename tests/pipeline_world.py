@@ -38,22 +38,30 @@ class PlainCodec:
         return Event(f"{record.partition}-{record.offset}", customer, record.timestamp)
 
     def encode(self, enriched: Enriched) -> bytes:
-        """Source, attempts, and the number of offers."""
+        """What ``Output`` has, as text."""
         at, customer = enriched.enrichment, enriched.contact.customer_id
         if customer.startswith("odd"):
             raise Rejected(Stage.ENCODE, "NotEncodable", "it does not fit the schema")
         width = 1000 if customer.startswith("wide") else 0
-        return f"{at.partition} {at.offset} {at.attempts} {len(enriched.offer_history.offers)} {'x' * width}".encode()
+        of = enriched.offer_history
+        numbers = f"{at.partition} {at.offset} {at.attempts} {len(of.offers)} {of.looked_up_at} {of.as_of}"
+        return f"{numbers} {at.status} {'x' * width}".encode()
 
 
 class Output(NamedTuple):
-    """Of an enriched event: which record it came from, its key, the attempts it took, and its offers."""
+    """Of an enriched event: which record it came from, its key, the attempts it took, and what is said of its history.
+
+    ``offers`` is their number; the times are milliseconds.
+    """
 
     partition: int
     offset: int
     key: bytes | None
     attempts: int
     offers: int
+    looked_up_at: int = 0
+    as_of: int = 0
+    status: str = "NO_HISTORY"
 
 
 class Letter(NamedTuple):
@@ -163,7 +171,8 @@ class World:
             delivery = AtLeastOnce(source, sink, stats)
         pipeline = Pipeline(
             source, delivery, self.client, codec, codec, stats=stats,
-            options=Options(OUTPUT, LETTERS, **options), clock=loop.time, rng=random.Random(seed),
+            options=Options(OUTPUT, LETTERS, **options), clock=loop.time,
+            wall_clock=lambda: int(loop.time() * 1000), rng=random.Random(seed),
         )  # fmt: skip
         worker = Worker(source, sink, transactions, pipeline)
         self.workers.append(worker)
@@ -204,8 +213,9 @@ class World:
     def _take_in(self) -> None:
         """Parse what was written since the last time."""
         for record in self.broker.read(TopicPartition(OUTPUT, 0), len(self._outputs), 1_000_000):
-            partition, offset, attempts, offers = map(int, (record.value or b"").split()[:4])
-            self._outputs.append(Output(partition, offset, record.key, attempts, offers))
+            *numbers, status = (record.value or b"").decode().split()[:7]
+            partition, offset, attempts, offers, looked_up_at, as_of = map(int, numbers)
+            self._outputs.append(Output(partition, offset, record.key, attempts, offers, looked_up_at, as_of, status))
             self._resolved.add((partition, offset))
         for record in self.broker.read(TopicPartition(LETTERS, 0), len(self._letters), 1_000_000):
             header = {name: (value or b"").decode() for name, value in record.headers}

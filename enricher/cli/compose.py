@@ -64,6 +64,7 @@ def build_pipeline(settings: Settings, client: OfferHistoryClient, stats: Stats)
             dead_letter_topic=output.dead_letter_topic,
             max_in_flight=service.max_in_flight,
             order=settings.delivery.order,
+            as_of=settings.history.as_of,
             retry=RetryPolicy(
                 service.backoff.initial, service.backoff.max, service.deadline, settings.failures.on_unavailable
             ),

@@ -93,6 +93,7 @@ def _figures(stats: "Stats") -> dict[str, object]:
         "skipped": stats.skipped,
         "enriched": stats.enriched,
         "dead_letters": stats.dead_lettered,
+        "passed_through": stats.passed_through,
         "retries": stats.retries,
         "lookup_p50_ms": round(stats.lookup_seconds.quantile(0.5) * 1e3, 1),
         "lookup_p99_ms": round(stats.lookup_seconds.quantile(0.99) * 1e3, 1),

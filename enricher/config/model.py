@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
+from enricher.as_of import AsOf
 from enricher.config.units import Duration, Size
-from enricher.config.values import MIB, Brokers, Count, Path, Properties, Section, Topic, Topics, Url, later
+from enricher.config.values import MIB, Brokers, Count, Path, Properties, Section, Topic, Topics, Url
 from enricher.retry import OnUnavailable
 from enricher.scheduler import Order
 
@@ -103,6 +104,16 @@ class Service(Section):
     backoff: Backoff = Field(default_factory=Backoff)
 
 
+class History(Section):
+    """What an output holds of the customer's offer history, and how often it is asked for."""
+
+    as_of: AsOf = Field(
+        default=AsOf.NOW,
+        description="now (all that the service tells) or event (only outcomes up to the event's time, to the "
+        "millisecond; offers whose outcome has no time are left out).",
+    )
+
+
 class Guarantee(StrEnum):
     """What is promised of each event's output."""
 
@@ -129,9 +140,10 @@ class Delivery(Section):
 class Failures(Section):
     """What becomes of events that cannot be enriched."""
 
-    on_unavailable: Annotated[OnUnavailable, later("pass-through", "wait or dead-letter")] = Field(
+    on_unavailable: OnUnavailable = Field(
         default=OnUnavailable.WAIT,
-        description="While the service is down: wait for it, or dead-letter what it cannot answer.",
+        description="While the service is down: wait for it, dead-letter what it cannot answer, or pass-through "
+        "(publish that with an empty history and the status UNAVAILABLE).",
     )
 
 
@@ -166,6 +178,7 @@ class Settings(Section):
     input: Input
     output: Output
     service: Service
+    history: History = Field(default_factory=History)
     delivery: Delivery = Field(default_factory=Delivery)
     failures: Failures = Field(default_factory=Failures)
     buffer: Buffer = Field(default_factory=Buffer)

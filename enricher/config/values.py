@@ -84,17 +84,6 @@ def _check_path(path: str) -> str:
     return path
 
 
-def later(value: str, instead: str) -> BeforeValidator:
-    """Tell of a value that is planned and not there yet that it is so, rather than that it is unknown."""
-
-    def check(given: Any) -> Any:
-        if given == value:
-            raise bad_value("is not available yet", f"use {instead}")
-        return given
-
-    return BeforeValidator(check)
-
-
 Count = Annotated[int, Field(ge=1), BeforeValidator(_refuse_truth)]
 Topic = Annotated[str, AfterValidator(_check_topic), WithJsonSchema({"type": "string", "pattern": TOPIC_PATTERN})]
 Path = Annotated[str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "pattern": PATH_PATTERN})]

@@ -22,7 +22,7 @@ def test_an_event_comes_out_with_its_history_key_headers_and_time() -> None:
         await world.all_resolved()
         await worker.stop()
         (written,) = world.broker.records(OUTPUT)
-        assert written == Record(OUTPUT, 0, 0, 1_700_000_000_000, b"\xffkey", b"0 0 1 0 ", headers)
+        assert written == Record(OUTPUT, 0, 0, 1_700_000_000_000, b"\xffkey", b"0 0 1 0 20 20 NO_HISTORY ", headers)
 
     run_world(main)
 

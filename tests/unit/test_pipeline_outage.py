@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from enricher.model import FailureKind, LookupFailure
+from enricher.model import FailureKind, LookupFailure, TopicPartition
 from enricher.retry import OnUnavailable, RetryPolicy
-from enricher.testing.memory import Call, MemoryClient
-from tests.pipeline_world import Letter, World, run_world, until
+from enricher.testing.memory import Call, MemoryClient, MemorySink
+from tests.pipeline_world import INPUT, Letter, World, run_world, until
 
 
 def failing(kind: FailureKind, *customers: str, retry_after: float | None = None) -> MemoryClient:
@@ -197,6 +197,88 @@ def test_an_outage_becomes_dead_letters_where_one_says_so() -> None:
         await world.all_resolved()
         await worker.stop()
         assert [output.offset for output in world.outputs] == [5]
+
+    run_world(main)
+
+
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_an_outage_is_passed_through_where_one_says_so(guarantee: str) -> None:
+    """With ``pass-through`` events are published without a history, first after their deadline, then at once."""
+
+    async def main() -> None:
+        world = World(client=down(10.0, 100.0))
+        policy = RetryPolicy(deadline=20.0, on_unavailable=OnUnavailable.PASS_THROUGH)
+        worker = world.worker(guarantee=guarantee, retry=policy)
+        loop = asyncio.get_running_loop()
+        world.send("before")
+        await world.all_resolved()
+        await until(lambda: loop.time() > 11.0)
+        for number in range(500):
+            world.send(f"c{number}")
+        world.send("bad")
+        await until(lambda: loop.time() > 25.0)
+        assert len(world.outputs) == 1
+        await until(lambda: len(world.outputs) == 502, "what waited is given up together", limit=30.0)
+        given_up = loop.time()
+        assert given_up < 11.0 + 20.0 + 6.0
+        for number in range(500):
+            world.send(f"late{number}")
+        await world.all_resolved(limit=6.0)
+        calls = [call.at for call in world.client.calls if call.at > 13.0]
+        assert len(calls) <= loop.time() - 13.0 + 1
+        await until(lambda: loop.time() > 100.0, limit=100.0)
+        world.send("after")
+        await world.all_resolved(limit=6.0)
+        await worker.stop()
+        assert world.letters == []
+        status = {output.offset: output.status for output in world.outputs}
+        assert [offset for offset, name in status.items() if name == "NO_HISTORY"] == [0, 1002]
+        assert set(status.values()) == {"NO_HISTORY", "UNAVAILABLE"}
+        assert worker.pipeline.stats.passed_through == 1001
+        first = world.outputs[1]
+        assert first.looked_up_at == first.as_of > 11_000
+
+    run_world(main)
+
+
+def test_what_the_service_refuses_is_not_passed_through() -> None:
+    """A bad request is the event's fault whatever ``failures.on_unavailable`` says, and so is what cannot be written.
+
+    One customer's failure that lasts while others are answered is passed through like any other.
+    """
+
+    async def main() -> None:
+        def fails(call: Call) -> LookupFailure | None:
+            kinds = {"bad": FailureKind.BAD_REQUEST, "ill": FailureKind.SERVER_ERROR, "odd": FailureKind.TIMEOUT}
+            kind = kinds.get(call.customer_id)
+            return None if kind is None else LookupFailure(kind, "as scripted")
+
+        world = World(client=MemoryClient(latency=0.02, fails=fails))
+        worker = world.worker(retry=RetryPolicy(deadline=3.0, on_unavailable=OnUnavailable.PASS_THROUGH))
+        for name in ("bad", "ill", "odd", "good"):
+            world.send(name)
+        await world.all_resolved()
+        await worker.stop()
+        assert sorted(world.letters) == [Letter(0, 0, "lookup", "BadRequest"), Letter(0, 2, "encode", "NotEncodable")]
+        assert {output.offset: output.status for output in world.outputs} == {1: "UNAVAILABLE", 3: "NO_HISTORY"}
+
+    run_world(main)
+
+
+def test_a_partition_that_goes_takes_what_was_to_be_given_up_with_it() -> None:
+    """What is given up while the sink is full, and its partition lost meanwhile, is dropped and not published."""
+
+    async def main() -> None:
+        world = World(client=down(0.0, 1000.0))
+        policy = RetryPolicy(deadline=5.0, on_unavailable=OnUnavailable.PASS_THROUGH)
+        worker = world.worker(sink=MemorySink(world.broker, latency=50.0, capacity=1), retry=policy, max_in_flight=4)
+        for number in range(100):
+            world.send(f"c{number}")
+        await until(lambda: worker.in_flight == 4 and asyncio.get_running_loop().time() > 15.0, limit=40.0)
+        worker.source.lose([TopicPartition(INPUT, 0)])
+        await until(lambda: worker.held == 0, limit=120.0)
+        await worker.stop()
+        assert len(world.outputs) <= 3
 
     run_world(main)
 

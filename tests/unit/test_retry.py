@@ -153,6 +153,8 @@ def test_the_deadline_includes_its_end() -> None:
         (OnUnavailable.WAIT, True, False),
         (OnUnavailable.DEAD_LETTER, False, False),
         (OnUnavailable.DEAD_LETTER, True, False),
+        (OnUnavailable.PASS_THROUGH, False, False),
+        (OnUnavailable.PASS_THROUGH, True, False),
     ],
 )
 @pytest.mark.parametrize("kind", sorted(OUTAGE))
@@ -199,7 +201,7 @@ def test_a_delay_is_bounded_and_an_event_ends(
     assert now <= due <= now + max(policy.maximum, MAX_RETRY_AFTER)
     if retry_after is None:
         assert due <= now + policy.maximum
-    if available or policy.on_unavailable is OnUnavailable.DEAD_LETTER or kind in CONTRACT:
+    if available or policy.on_unavailable is not OnUnavailable.WAIT or kind in CONTRACT:
         assert now <= started + policy.deadline
         if retry_after is None:
             assert due <= started + policy.deadline
@@ -253,6 +255,7 @@ class BreakerLife(RuleBasedStateMachine):
         self.failures += 1
         if not self.open and self.failures >= 16:
             self.open, self.opened = True, self.now
+            assert self.breaker.opened == self.now
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data(), count=st.integers(1, 20))
@@ -302,15 +305,13 @@ class BreakerLife(RuleBasedStateMachine):
 
     @invariant()
     def a_probe_will_go_out(self) -> None:
-        """While it is open, time alone lets the next one out, or the end of one that is in flight."""
+        """While it is open, time alone lets the next one out."""
         at = self.breaker.next_probe
         if not self.open:
             assert at is None
             assert self.breaker.allows(self.now)
-        elif at is None:
-            assert any(attempt.probe for attempt in self.in_flight)
-            assert not self.breaker.allows(self.now + 1e9)
         else:
+            assert at is not None
             assert at <= max([self.opened, *self.probes[-1:]]) + Breaker.PROBE_INTERVAL
             assert self.breaker.allows(at)
             assert not self.breaker.allows(at - 1e-3)
@@ -340,17 +341,15 @@ def test_fifteen_outages_do_not_open_it() -> None:
     assert breaker.allows(4.0)
 
 
-def test_a_probe_that_hangs_is_the_only_one() -> None:
-    """The next goes out when it has failed, at once if the interval is over; success lets all out."""
+def test_a_probe_that_hangs_does_not_hold_up_the_next() -> None:
+    """It goes out a second later; success lets all out."""
     breaker = Breaker()
     for _ in range(16):
         breaker.failed(0.0)
     breaker.started(1.0)
-    assert breaker.next_probe is None
-    assert not breaker.allows(100.0)
-    breaker.failed(6.0)
     assert breaker.next_probe == 2.0
-    assert breaker.allows(6.0)
+    assert not breaker.allows(1.9)
+    assert breaker.allows(2.0)
     breaker.started(6.0)
     breaker.failed(6.1)
     assert not breaker.allows(6.9)
@@ -361,8 +360,35 @@ def test_a_probe_that_hangs_is_the_only_one() -> None:
     assert breaker.next_probe is None
 
 
+@pytest.mark.parametrize(
+    ("on_unavailable", "opened", "hopeless"),
+    [
+        (OnUnavailable.WAIT, True, None),
+        (OnUnavailable.DEAD_LETTER, False, None),
+        (OnUnavailable.DEAD_LETTER, True, 40.0),
+        (OnUnavailable.PASS_THROUGH, True, 40.0),
+    ],
+)
+def test_after_a_deadline_of_outage_events_are_given_up_unasked(
+    on_unavailable: OnUnavailable, hopeless: float | None, *, opened: bool
+) -> None:
+    """Unless they are to wait; one after the other at one probe a second, they would not be done in days."""
+    breaker = Breaker()
+    for _ in range(16 if opened else 15):
+        breaker.failed(10.0)
+    assert RetryPolicy(deadline=30.0, on_unavailable=on_unavailable).hopeless_at(breaker) == hopeless
+
+
+@pytest.mark.parametrize("on_unavailable", OnUnavailable)
+@pytest.mark.parametrize("kind", FailureKind)
+def test_what_is_published_without_a_history(kind: FailureKind, on_unavailable: OnUnavailable) -> None:
+    """Only what the service did not answer, and only where one says so: a bad event stays a dead letter."""
+    expected = kind in OUTAGE and on_unavailable is OnUnavailable.PASS_THROUGH
+    assert RetryPolicy(on_unavailable=on_unavailable).publishes(failure(kind)) is expected
+
+
 def test_late_failures_do_not_let_a_second_probe_out_within_an_interval() -> None:
-    """They free the next probe but bring it no nearer."""
+    """They bring it no nearer."""
     breaker = Breaker()
     for _ in range(16):
         breaker.failed(0.0)
