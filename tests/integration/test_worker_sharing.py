@@ -15,13 +15,15 @@ COUNT = 2_400
 
 def _share(world: World) -> tuple[Program, Program]:
     """Two workers in the middle of their work, each with partitions of its own."""
-    world.service.faults = Faults(latency="200ms")
-    world.send(sent_contacts(contacts(COUNT, customers=800)))
+    world.service.faults = Faults(latency="500ms")
+    world.send(sent_contacts(contacts(COUNT // 2, customers=800)))
     first = world.worker()
     world.await_published(100)
     second = world.worker()
     second.wait_for_log("partitions_assigned")
     first.wait_for_log("partitions_revoked")
+    # On a slow machine the first has done everything by now: there has to be work for two.
+    world.send(sent_contacts(contacts(COUNT // 2, customers=800, seed=2)))
     begun = world.published()
     world.await_published(begun + 200)
     assert world.published() < COUNT - 200, "too fast to see anything"
