@@ -14,7 +14,8 @@ import fastavro
 import msgspec
 
 from enricher.codec.avro_input import HEADER, MARKER, why_unreadable, without_logical_types
-from enricher.model import Enriched, Offer, Rejected, Stage
+from enricher.codec.avro_writer import TooDeep, write_enriched
+from enricher.model import Enriched, Rejected, Stage
 from enricher.schemas import ENRICHED_CONTACT
 
 MAX_LEVELS = 16
@@ -43,7 +44,6 @@ def _unrolled(schema: dict[str, Any], levels: int) -> Any:
 
 
 _PLAIN: Any = without_logical_types(ENRICHED_CONTACT.raw)
-_WRITTEN = fastavro.parse_schema(_PLAIN)
 _READ = fastavro.parse_schema(_unrolled(_PLAIN, MAX_LEVELS))
 
 
@@ -60,18 +60,18 @@ class Encoder:
         Raises:
             Rejected: at stage encode; a value does not fit its type, or bundles go too deep.
         """
-        _check_levels(enriched.offer_history.offers)
-        stream = BytesIO()
-        stream.write(_PREFIX)
         try:
-            fastavro.schemaless_writer(stream, _WRITTEN, msgspec.to_builtins(enriched))
-        except (ValueError, TypeError, OverflowError) as error:
+            return _PREFIX + write_enriched(enriched, MAX_LEVELS)
+        except TooDeep:
             raise Rejected(
-                Stage.ENCODE, "NotEncodable", f"a value does not fit the output's schema: {_why(error)}"
-            ) from (
-                None  # fastavro's message shows the value, which is the customer's
-            )
-        return stream.getvalue()
+                Stage.ENCODE, "TooDeep", f"the history has bundles within bundles beyond {MAX_LEVELS} levels"
+            ) from None
+        except UnicodeEncodeError:
+            reason = "a text holds half of a surrogate pair, which UTF-8 cannot write"
+        except OverflowError:
+            reason = "a number has more than 64 bits"
+        # Outside of the handlers, as the library's error holds the text, which is the customer's.
+        raise Rejected(Stage.ENCODE, "NotEncodable", f"a value does not fit the output's schema: {reason}")
 
 
 def decode_enriched(data: bytes) -> Enriched:
@@ -96,22 +96,3 @@ def decode_enriched(data: bytes) -> Enriched:
     if stream.tell() != len(data):
         raise UndecodableOutput("bytes follow its Avro body")
     return enriched
-
-
-def _check_levels(offers: tuple[Offer, ...]) -> None:
-    level = 0
-    while offers:
-        level += 1
-        if level > MAX_LEVELS:
-            raise Rejected(
-                Stage.ENCODE, "TooDeep", f"the history has bundles within bundles beyond {MAX_LEVELS} levels"
-            )
-        offers = tuple(part for offer in offers if offer.bundle for part in offer.bundle)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, UnicodeEncodeError):
-        return "a text holds half of a surrogate pair, which UTF-8 cannot write"
-    if isinstance(error, OverflowError):
-        return "a number has more than 64 bits"
-    return type(error).__name__
