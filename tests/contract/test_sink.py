@@ -84,16 +84,16 @@ def test_a_full_queue_takes_nothing_and_becomes_writable(backend: Backend) -> No
         answers: list[ProduceFailed | None] = []
         refused = 0
         async with started(backend.sink(topic, capacity=10)) as sink:
-            for number in range(200):
+            for number in range(700):
                 while not sink.produce(outgoing(topic, b"%d" % number, b"k"), answers.append):
                     refused += 1
                     await sink.writable()
             await sink.flush()
         assert refused
-        assert answers == [None] * 200
+        assert answers == [None] * 700
 
     asyncio.run(main())
-    assert [record.value for record in backend.read(topic)] == [b"%d" % number for number in range(200)]
+    assert [record.value for record in backend.read(topic)] == [b"%d" % number for number in range(700)]
 
 
 @pytest.mark.parametrize("where", ["client", "broker"])
