@@ -24,10 +24,10 @@ from enricher.model import Outgoing
 from enricher.protocols import Delivered, ProduceFailed
 from enricher.topics import fitted, on_error
 
-TICK = 0.01
+TICK = 0.02
 """Seconds between two looks for acknowledgements while some are outstanding, and for which records may gather."""
 
-FEW = 8
+FEW = 16
 """Records per tick that are handed over at once; where there are more, those of the next tick gather."""
 
 MANY = 500
