@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration coverage check lint types fmt lock bench bench-compare wheel image compose-test audit clean
+.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench bench-compare wheel image compose-test audit clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ unit: $(VENV)/.dev ## run the tests that need no Kafka
 
 integration: $(VENV)/.dev ## run the tests that need Kafka
 	@$(BIN)/python -m pytest -m kafka $(ARGS)
+
+chaos: $(VENV)/.dev ## workers on a real Kafka while all else fails; MINUTES=30 SEED=7, or ARGS="--seeds 1-25 --jobs 2"
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 coverage: $(VENV)/.dev ## hold the pure core to 100 % of its branches, by the tests that need no Kafka
 	@rm -f .coverage .coverage.*
