@@ -46,6 +46,7 @@ class Stage:
         self._changes: deque[Callable[[], None]] = deque()  # of topics; they wait for the broker to be there
         self._admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
         self._starting: threading.Thread | None = None
+        self._ask_at = 0.0
         self._failure: BrokerFailed | None = None
         self._down = self._paused = False
         self._dead_shut_once = False
@@ -131,8 +132,11 @@ class Stage:
         self.crew.lift()
 
     def resolved(self) -> bool:
-        """Whether the workers have committed all of the input."""
+        """Whether the workers have committed all of the input; asks the broker once a second."""
         self.tick()
+        if time.monotonic() < self._ask_at:
+            return False
+        self._ask_at = time.monotonic() + 1.0
         return patiently(partial(lag, self.world.bootstrap_servers, self.world.group, self.world.input), 60) == 0
 
     def transactions_ended(self) -> bool:
@@ -143,11 +147,16 @@ class Stage:
             for topic in (self.world.output, self.world.dead)
             for partition in range(PARTITIONS)
         }
-        ends = [
-            [answer.result(30).offset for answer in self._admin.list_offsets(asked, isolation_level=level).values()]
+
+        def ends(level: IsolationLevel) -> list[int]:
+            answers = self._admin.list_offsets(asked, isolation_level=level).values()
+            return [answer.result(30).offset for answer in answers]
+
+        seen, written = (
+            patiently(partial(ends, level))
             for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
-        ]
-        return ends[0] == ends[1]
+        )
+        return seen == written
 
     def close(self) -> None:
         """End whatever is left; the broker is its owner's, who may find it in any state."""
