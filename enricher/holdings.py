@@ -85,6 +85,12 @@ class Holdings:
         if self.buffer.relieved(work.source):
             self.balance()
 
+    def left_out(self, work: Work) -> None:
+        """A work needs no output: it is resolved, and held no more."""
+        self._stats.left_out += 1
+        work.assignment.tracker.resolve(work.record.offset)
+        self.buffer.remove(work.source, work.size, current=True)
+
     def dropped(self, work: Work) -> None:
         """A work is held no more, and stays unresolved, so that nothing past it is committed."""
         self._stats.dropped += 1

@@ -164,6 +164,10 @@ class Rejected(Exception):  # noqa: N818  what the dead letter calls it; it is a
         self.message = message
 
 
+class NotSelected(Exception):  # noqa: N818  an outcome, as ``Rejected``
+    """A record that this run is not to process: it is resolved without an output."""
+
+
 class FailureKind(StrEnum):
     """Every way in which one look-up can fail; the values are the names in logs, metrics and dead letters."""
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from enricher import __version__
 from enricher.as_of import AsOf, offers_until
 from enricher.deadletter import dead_letter
-from enricher.model import Enriched, Enrichment, Offer, OfferHistory, Outgoing, Rejected, Status
+from enricher.model import Enriched, Enrichment, Headers, Offer, OfferHistory, Outgoing, Rejected, Status
 from enricher.protocols import Answer
 from enricher.work import Work
 
@@ -30,14 +30,23 @@ class Outputs:
         topic: of the enriched events.
         dead_letter_topic: of the dead letters.
         as_of: which instant the histories describe.
+        added_headers: of every record, after the input's.
     """
 
-    def __init__(self, encoder: Encoder, topic: str, dead_letter_topic: str, as_of: AsOf = AsOf.NOW) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        topic: str,
+        dead_letter_topic: str,
+        as_of: AsOf = AsOf.NOW,
+        added_headers: Headers | None = None,
+    ) -> None:
         self._encoder = encoder
         self._topic = topic
         self._dead_letter_topic = dead_letter_topic
         self._whole = as_of is AsOf.NOW
         self._as_of = as_of
+        self._added = list(added_headers or ())
 
     def enriched(self, work: Work, answer: Answer) -> Outgoing:
         """The enriched event.
@@ -70,8 +79,11 @@ class Outputs:
             OfferHistory(event.customer_id, looked_up_at, instant, offers),
             Enrichment(record.topic, record.partition, record.offset, __version__, work.attempts, status),
         )
-        return Outgoing(self._topic, record.key, self._encoder.encode(enriched), record.headers, record.timestamp)
+        headers = [*record.headers, *self._added] if self._added else record.headers
+        return Outgoing(self._topic, record.key, self._encoder.encode(enriched), headers, record.timestamp)
 
     def dead_letter(self, work: Work, rejected: Rejected) -> Outgoing:
         """The dead letter."""
-        return dead_letter(work.record, rejected, self._dead_letter_topic, attempts=work.attempts)
+        letter = dead_letter(work.record, rejected, self._dead_letter_topic, attempts=work.attempts)
+        letter.headers.extend(self._added)
+        return letter

@@ -25,7 +25,7 @@ from enricher.as_of import AsOf
 from enricher.delivery import Delivery
 from enricher.holdings import Holdings, names
 from enricher.lookups import Lookups
-from enricher.model import Event, Outgoing, Position, Record, Rejected, TopicPartition
+from enricher.model import Event, Headers, NotSelected, Outgoing, Position, Record, Rejected, TopicPartition
 from enricher.outputs import Encoder, Outputs
 from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Source
 from enricher.retry import RetryPolicy
@@ -50,7 +50,7 @@ class Decoder(Protocol):
     """Bytes to an event."""
 
     def decode(self, record: Record) -> Event:
-        """Raises ``Rejected``."""
+        """Raises ``Rejected``, or ``NotSelected`` for what needs no output."""
         ...
 
 
@@ -69,6 +69,7 @@ class Options:
     max_bytes: int = 64 << 20
     revoke_grace: float = 3.0
     shutdown_deadline: float = 25.0
+    added_headers: Headers = field(default_factory=list)  # of every output and dead letter, after the input's
 
 
 class Pipeline:
@@ -108,7 +109,9 @@ class Pipeline:
         self._clock = clock
         self._wall_clock = wall_clock
         self.stats = stats or Stats()
-        self._outputs = Outputs(encoder, options.output_topic, options.dead_letter_topic, options.as_of)
+        self._outputs = Outputs(
+            encoder, options.output_topic, options.dead_letter_topic, options.as_of, options.added_headers
+        )
         self._held = Holdings(source, options.max_records, options.max_bytes, self.stats)
         self._changed = asyncio.Event()  # set whenever something was resolved or dropped, for those that wait for it
         self._tasks = Tasks(self.failed, self._changed.set)
@@ -242,6 +245,8 @@ class Pipeline:
                 work.event = self._decoder.decode(record)
             except Rejected as rejected:
                 self.refused(work, rejected)
+            except NotSelected:
+                self._held.left_out(work)
             else:
                 self._lookups.admit(work)
         self._held.balance()

@@ -75,6 +75,20 @@ class Source(Protocol):
         ...
 
 
+class EndTellingSource(Source, Protocol):
+    """A source that can also tell where the log ends.
+
+    Attributes:
+        on_end: to be set before ``start``. Called on the event loop, with the offset that the next record will get,
+            when every record below it was delivered; again whenever the end is met after further records.
+    """
+
+    on_end: "OnEnd | None"
+
+
+OnEnd = Callable[[TopicPartition, int], None]
+
+
 class CommitFailed(Exception):  # noqa: N818  says what happened, as Kafka's CommitFailedException
     """Offsets were not committed; they may be committed again later."""
 

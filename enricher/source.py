@@ -27,7 +27,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from enricher.kafka import QUIET, explain, to_kafka, to_record
 from enricher.model import Position, Record, TopicPartition
-from enricher.protocols import CommitFailed, Listener
+from enricher.protocols import CommitFailed, Listener, OnEnd
 from enricher.starts import starts
 
 RebalanceCallback = Callable[[Consumer, list[KafkaPartition]], None]
@@ -50,7 +50,6 @@ DEFAULTS: dict[str, str | int | float | bool] = {
 FIXED: dict[str, str | int | float | bool] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    "enable.partition.eof": False,
 }
 
 
@@ -65,6 +64,9 @@ class KafkaSource:
         properties: librdkafka's; ``bootstrap.servers`` and ``group.id`` are needed, ``DEFAULTS`` may be overridden.
         topics: to subscribe to.
         revoke_deadline: seconds that the pipeline gets to say what is to be committed before partitions go.
+
+    Attributes:
+        on_end: see ``enricher.protocols.EndTellingSource``.
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class KafkaSource:
         self._thread: threading.Thread | None = None
         self._assigned: set[TopicPartition] = set()  # the thread's own
         self._group: object = None
+        self.on_end: OnEnd | None = None
+        self._ends: dict[TopicPartition, int] = {}  # met in the batch that is being put together
         self._callback_error: Exception | None = None
         self._committing: asyncio.Future[CommitFailed | None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -148,7 +152,12 @@ class KafkaSource:
     def _run(self) -> None:
         try:
             consumer = Consumer(
-                {**self._properties, "on_commit": self._on_commit, "error_cb": self._on_error},
+                {
+                    **self._properties,
+                    "enable.partition.eof": self.on_end is not None,
+                    "on_commit": self._on_commit,
+                    "error_cb": self._on_error,
+                },
                 logger=logging.getLogger("librdkafka.consumer"),
             )
             try:
@@ -191,25 +200,38 @@ class KafkaSource:
             return
         messages = [message, *consumer.consume(BATCH - 1, 0)]
         batch = [record for message in messages if (record := self._record(message)) is not None]
-        if not batch:
+        ends, self._ends = self._ends, {}
+        if not batch and not ends:
             return
         while not self._ahead.acquire(timeout=POLL):
             if self._stopping.is_set():
                 return
             self._obey(consumer)  # the loop is behind; heartbeats go on in librdkafka's own thread
-        self._post(self._deliver, batch)
+        self._post(self._deliver, batch, ends)
 
-    def _deliver(self, batch: list[Record]) -> None:
+    def _deliver(self, batch: list[Record], ends: Mapping[TopicPartition, int]) -> None:
         self._ahead.release()
-        self._listener.records(batch)
+        if batch:
+            self._listener.records(batch)
+        for partition, offset in ends.items():
+            if self.on_end is not None:
+                self.on_end(partition, offset)
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()
         if error is not None:
-            self._on_error(error)
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  a constant, named so by the library
+                self._meet_end(message)
+            else:
+                self._on_error(error)
             return None
         record = to_record(message)
         return record if record.source in self._assigned else None
+
+    def _meet_end(self, message: Message) -> None:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if topic is not None and partition is not None and offset is not None:
+            self._ends[TopicPartition(topic, partition)] = offset
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():

@@ -50,6 +50,7 @@ class Stats:
         enriched: enriched events acknowledged by the broker.
         dead_letters: dead letters acknowledged, by stage and cause.
         passed_through: events published without a history, as the service did not answer.
+        left_out: records that a replay's range and filters leave out; resolved without an output.
         dropped: works given up because their partition went to another worker.
         failures: failed attempts, by kind.
         lookups: attempts that were answered.
@@ -66,6 +67,7 @@ class Stats:
     enriched: int = 0
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
     passed_through: int = 0
+    left_out: int = 0
     dropped: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     lookups: int = 0

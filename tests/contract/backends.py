@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 
 from enricher.model import Headers, Outgoing, Position, Record, TopicPartition
-from enricher.protocols import Sink, Source, Transactions
+from enricher.protocols import EndTellingSource, Sink, Source, Transactions
 from enricher.sink import KafkaSink
 from enricher.source import KafkaSource
 from enricher.testing.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
@@ -46,7 +46,9 @@ class Backend(Protocol):
         """Delete the records of partition 0 below an offset."""
         ...
 
-    def source(self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0) -> Source:
+    def source(
+        self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0
+    ) -> EndTellingSource:
         """A source that reads the topic for the group, not started."""
         ...
 
@@ -100,7 +102,9 @@ class Memory:
         """See `Backend`."""
         self._broker.truncate(TopicPartition(topic, 0), start)
 
-    def source(self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0) -> Source:
+    def source(
+        self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0
+    ) -> EndTellingSource:
         """See `Backend`."""
         partitions = self._broker.partitions([topic])
         return MemorySource(
@@ -165,7 +169,9 @@ class Kafka:
         for future in admin.delete_records([KafkaPartition(topic, 0, start)]).values():
             future.result(30)
 
-    def source(self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0) -> Source:
+    def source(
+        self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0
+    ) -> EndTellingSource:
         """See `Backend`."""
         properties: dict[str, Any] = {
             "bootstrap.servers": self._servers, "group.id": group, "auto.offset.reset": reset, "log_level": 0,

@@ -22,9 +22,9 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @asynccontextmanager
-async def started(source: Source) -> AsyncIterator[Heard]:
+async def started(source: Source, heard: Heard | None = None) -> AsyncIterator[Heard]:
     """The source, started; closed afterwards, without an error."""
-    heard = Heard()
+    heard = heard or Heard()
     await source.start(heard)
     try:
         yield heard
@@ -52,6 +52,27 @@ def test_records_arrive_in_order_as_they_were_written(backend: Backend) -> None:
         ]
         assert heard.offsets() == list(range(103))
         assert heard.calls[0] == ("assigned", frozenset({TopicPartition(topic, 0)}))
+
+    asyncio.run(main())
+
+
+def test_the_end_is_told_after_the_records_before_it(backend: Backend) -> None:
+    """Once for each time that it is met, and with the offset that the next record will get; also of an empty log."""
+    topic = backend.topic(2)
+    backend.write(topic, b"a", b"b")
+    told: list[tuple[int, int, int]] = []
+
+    async def main() -> None:
+        heard = Heard()
+        source = backend.source(topic, unique_name("g"))
+        source.on_end = lambda partition, offset: told.append((partition.partition, offset, len(heard.delivered)))
+        async with started(source, heard):
+            await wait_until_async(lambda: len(told) == 2, "both ends")
+            assert min(told) == (0, 2, 2)
+            assert max(told)[:2] == (1, 0)
+            backend.write(topic, b"c")
+            await wait_until_async(lambda: len(told) == 3, "the end after another record")
+            assert told[2] == (0, 3, 3)
 
     asyncio.run(main())
 

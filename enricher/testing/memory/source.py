@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from enricher.model import Position, Record, TopicPartition
-from enricher.protocols import CommitFailed, Listener
+from enricher.protocols import CommitFailed, Listener, OnEnd
 from enricher.testing.memory.broker import MemoryBroker
 
 MAX_METADATA = 4096
@@ -52,6 +52,7 @@ class MemorySource:
         lose_answer: likewise, but the broker did commit.
         paused: the partitions that are paused now.
         changes: how many times it has gained or lost partitions.
+        on_end: see ``enricher.protocols.EndTellingSource``.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class MemorySource:
         self.lose_answer: CommitFault = _no_fault
         self.paused: set[TopicPartition] = set()
         self.changes = 0
+        self.on_end: OnEnd | None = None
+        self._ended: dict[TopicPartition, int] = {}  # the ends that were told
         self._heard = 0  # the changes that the listener knows of
         self._next: dict[TopicPartition, int] = {}  # of each assigned partition, the offset to deliver next
         self._generation: Counter[TopicPartition] = Counter()
@@ -240,6 +243,7 @@ class MemorySource:
         self._unpause(partitions)
         for partition in list(partitions):
             self._next.pop(partition, None)
+            self._ended.pop(partition, None)
 
     def _unpause(self, partitions: Collection[TopicPartition]) -> None:
         for partition in partitions:
@@ -267,6 +271,16 @@ class MemorySource:
         if batch:
             self._wake()
             self._loop.call_soon(self._listener.records, batch)
+        self._tell_ends()
+
+    def _tell_ends(self) -> None:
+        if self.on_end is None:
+            return
+        for partition, at in self._next.items():
+            end = self._broker.watermarks(partition)[1]
+            if not self._broker.read(partition, at, 1) and self._ended.get(partition) != end:
+                self._ended[partition] = end
+                self._loop.call_soon(self.on_end, partition, end)
 
 
 def _no_fault(_positions: Mapping[TopicPartition, Position]) -> CommitFailed | None:
