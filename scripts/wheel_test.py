@@ -19,7 +19,7 @@ def main(uv: str) -> int:
         subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", str(built), str(ROOT)], check=True)
         (wheel,) = built.glob("*.whl")
         names = set(zipfile.ZipFile(wheel).namelist())
-        wanted = {f"enricher/avro/{schema.name}" for schema in (ROOT / "avro").glob("*.avsc")} | {"enricher/py.typed"}
+        wanted = {f"enricher/{file.relative_to(ROOT)}" for file in (ROOT / "avro").rglob("*.*")} | {"enricher/py.typed"}
         if len(wanted) < 3 or wanted - names:  # noqa: PLR2004  two schemas and the marker at least
             print(f"wheel-test: FAILED: {wheel.name} lacks {sorted(wanted - names) or 'the schemas'}", file=sys.stderr)
             return 1

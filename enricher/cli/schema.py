@@ -5,75 +5,59 @@ On a terminal, tables; without one, a line each, in columns, so that it can be s
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-from enricher.cli.options import MISUSED, Json
-
-if TYPE_CHECKING:
-    from enricher.schemas import Schema
+from enricher.cli.options import Json
+from enricher.cli.schema_changes import check, diff
+from enricher.cli.schema_fields import Field, fields
+from enricher.cli.schema_refs import find
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Show the Avro schemas of what is read and what is written.",
+    help="The Avro schemas of what is read and what is written: show, compare, check, publish them.",
     epilog="Example: enricher schema describe EnrichedContact",
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A schema, as enricher schema list names it.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A schema, as enricher schema list names it, or NAME@VERSION.")
+]
 
-
-class Field(NamedTuple):
-    """A field of a schema, for a person.
-
-    Attributes:
-        record: the record that it belongs to.
-        parent: the path of that record; empty for the schema's own. An element of a list is ``[]``.
-        name: in that record.
-        type: in words, such as ``timestamp-millis or null``.
-        default: as JSON; None where there is none.
-        doc: what it means.
-    """
-
-    record: str
-    parent: str
-    name: str
-    type: str
-    default: str | None
-    doc: str
-
-    @property
-    def path(self) -> str:
-        """From the schema's own record."""
-        return f"{self.parent}.{self.name}" if self.parent else self.name
-
-    def to_json(self) -> dict[str, Any]:
-        """For programs; without a default where there is none, as that may be null."""
-        default = {} if self.default is None else {"default": json.loads(self.default)}
-        return {"path": self.path, "type": self.type, **default, "doc": self.doc}
+app.command(epilog="Example: enricher schema check EnrichedContact.v1.avsc EnrichedContact.v2.avsc")(check)
+app.command(epilog="Example: enricher schema diff EnrichedContact@1 EnrichedContact")(diff)
 
 
 @app.command("list", epilog="Example: enricher schema list")
-def list_schemas(*, as_json: Json = False) -> None:
-    """List the schemas, with their fingerprints.
+def list_schemas(
+    *,
+    docs: Annotated[bool, typer.Option("--docs", help="Print docs/schemas.md.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the schemas, with their newest released versions and fingerprints.
 
     A fingerprint (CRC-64-AVRO) is shown as its 8 bytes stand in a record's value, behind the marker c3 01.
     """
+    if docs:
+        from enricher.cli.schema_docs import markdown  # noqa: PLC0415
+
+        typer.echo(markdown(), nl=False)
+        return
     from enricher.schemas import SCHEMAS  # noqa: PLC0415  fastavro is slow to import
 
-    rows = [(s.name, len(list(fields(s.raw))), s.fingerprint.hex(), s.raw["doc"]) for s in SCHEMAS.values()]
+    rows = [(s.name, s.version, len(list(fields(s.raw))), s.fingerprint.hex(), s.raw["doc"]) for s in SCHEMAS.values()]
     if as_json:
-        names = ("name", "fields", "fingerprint", "doc")
+        names = ("name", "version", "fields", "fingerprint", "doc")
         typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
     else:
-        _print(("Name", "Fields", "Fingerprint", ""), [tuple(map(str, row)) for row in rows])
+        _print(("Name", "Version", "Fields", "Fingerprint", ""), [tuple(map(str, row)) for row in rows])
 
 
 @app.command(epilog="Example: enricher schema show EnrichedContact > EnrichedContact.avsc")
 def show(name: Name, *, as_json: Json = False) -> None:
     """Print a schema as it is in its file. With --json, on one line."""
-    schema = _find(name, as_json=as_json)
+    schema = find(name, as_json=as_json)
     typer.echo(json.dumps(schema.raw) if as_json else schema.text.rstrip("\n"))
 
 
@@ -83,7 +67,7 @@ def describe(name: Name, *, as_json: Json = False) -> None:
 
     Those of records within it, too: its path from the top, its type, its default, and what it means.
     """
-    schema = _find(name, as_json=as_json)
+    schema = find(name, as_json=as_json)
     described = list(fields(schema.raw))
     if as_json:
         document = {
@@ -99,50 +83,8 @@ def describe(name: Name, *, as_json: Json = False) -> None:
         _print_lines([(field.path, field.type, _default(field), field.doc) for field in described])
 
 
-def fields(record: dict[str, Any], parent: str = "") -> Iterator[Field]:
-    """The fields of a record, in order; those of the records within it follow each one that holds them."""
-    for field in record["fields"]:
-        default = json.dumps(field["default"]) if "default" in field else None
-        yield Field(record["name"], parent, field["name"], _type(field["type"]), default, field["doc"])
-        yield from _inner(field["type"], f"{parent}.{field['name']}" if parent else field["name"])
-
-
-def _inner(of: Any, path: str) -> Iterator[Field]:
-    """The fields of the record that a type is or holds, if it is defined there."""
-    if isinstance(of, list):
-        for branch in of:
-            yield from _inner(branch, path)
-    elif isinstance(of, dict) and of["type"] == "record":
-        yield from fields(of, path)
-    elif isinstance(of, dict) and of["type"] in {"array", "map"}:
-        yield from _inner(of.get("items", of.get("values")), f"{path}[]")
-
-
-def _type(of: Any) -> str:
-    if isinstance(of, str):
-        return of.rpartition(".")[2]
-    if isinstance(of, list):
-        return " or ".join(_type(branch) for branch in sorted(of, key=lambda branch: branch == "null"))
-    if of["type"] in {"array", "map"}:
-        return f"{of['type']} of {_type(of.get('items', of.get('values')))}"
-    return str(of.get("logicalType") or of.get("name") or of["type"])
-
-
 def _default(field: Field) -> str:
     return field.default or "-"
-
-
-def _find(name: str, *, as_json: bool) -> "Schema":
-    from enricher.schemas import SCHEMAS  # noqa: PLC0415  fastavro is slow to import
-
-    schema = SCHEMAS.get(name.removeprefix("enricher."))
-    if schema is None:
-        if as_json:
-            typer.echo(json.dumps({"error": "unknown-schema", "name": name, "known": list(SCHEMAS)}))
-        else:
-            typer.echo(f"enricher schema: there is no schema {name}; there are {', '.join(SCHEMAS)}", err=True)
-        raise typer.Exit(MISUSED)
-    return schema
 
 
 def _print(header: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""`enricher schema`: list, show, describe; for people and for programs."""
+"""`enricher schema`: list, show, describe, check, diff; for people and for programs."""
 
 import json
 import os
@@ -7,9 +7,12 @@ import re
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from fcntl import ioctl
 from itertools import pairwise
+from pathlib import Path
 from termios import TIOCSWINSZ
+from typing import Any
 
 import pytest
 import typer
@@ -19,7 +22,7 @@ from enricher.cli.schema import app
 from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT
 
 RUN = (sys.executable, "-c", "from enricher.cli.schema import app; app(prog_name='enricher schema')")
-COMMANDS = ("list", "show", "describe")
+COMMANDS = ("list", "show", "describe", "check", "diff")
 
 
 def schema(*arguments: str) -> Result:
@@ -50,9 +53,9 @@ def test_list_has_a_line_for_each_schema() -> None:
     """Name, count of fields, fingerprint, what it is."""
     result = schema("list")
     assert result.exit_code == 0
-    assert [line.split(maxsplit=3) for line in result.stdout.splitlines()] == [
-        ["CustomerContact", "8", CUSTOMER_CONTACT.fingerprint.hex(), CUSTOMER_CONTACT.raw["doc"]],
-        ["EnrichedContact", "33", ENRICHED_CONTACT.fingerprint.hex(), ENRICHED_CONTACT.raw["doc"]],
+    assert [line.split(maxsplit=4) for line in result.stdout.splitlines()] == [
+        ["CustomerContact", "1", "8", CUSTOMER_CONTACT.fingerprint.hex(), CUSTOMER_CONTACT.raw["doc"]],
+        ["EnrichedContact", "1", "33", ENRICHED_CONTACT.fingerprint.hex(), ENRICHED_CONTACT.raw["doc"]],
     ]
 
 
@@ -60,6 +63,7 @@ def test_list_as_json() -> None:
     """The same, for programs."""
     assert json.loads(schema("list", "--json").stdout)[0] == {
         "name": "CustomerContact",
+        "version": 1,
         "fields": 8,
         "fingerprint": CUSTOMER_CONTACT.fingerprint.hex(),
         "doc": CUSTOMER_CONTACT.raw["doc"],
@@ -70,6 +74,14 @@ def test_list_as_json() -> None:
 def test_show_prints_the_file(name: str) -> None:
     """So that its output can be saved as the file again; the full name does as well."""
     assert schema("show", name).stdout == ENRICHED_CONTACT.text
+
+
+def test_show_prints_what_was_released() -> None:
+    """A version is named behind an @; one that there is not is told with those that there are."""
+    assert json.loads(schema("show", "EnrichedContact@1").stdout)["name"] == "EnrichedContact"
+    result = schema("show", "EnrichedContact@0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "enricher schema: EnrichedContact has no version 0; there are 1\n"
 
 
 def test_show_as_json_is_one_line() -> None:
@@ -162,3 +174,98 @@ def test_importing_it_is_cheap() -> None:
     """What is slow to import waits until a command needs it."""
     code = "import sys, enricher.cli.schema; print({'fastavro', 'rich', 'msgspec'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_the_page_of_schemas_is_current() -> None:
+    """`enricher schema list --docs > docs/schemas.md` was run after the last change."""
+    page = Path(__file__).parents[2] / "docs" / "schemas.md"
+    assert schema("list", "--docs").stdout == page.read_text("utf-8")
+
+
+def written(folder: Path, name: str, change: Callable[[dict[str, Any]], object]) -> str:
+    """A file with a changed CustomerContact."""
+    raw = json.loads(CUSTOMER_CONTACT.text)
+    change(raw)
+    (folder / name).write_text(json.dumps(raw), "utf-8")
+    return str(folder / name)
+
+
+def test_check_passes_what_is_compatible(tmp_path: Path) -> None:
+    """Against the released versions too, if the schema is one of ours; what stands in the way later is a note."""
+    added = {"name": "mood", "type": {"type": "enum", "name": "Mood", "symbols": ["GOOD"]}, "default": "GOOD"}
+    file = written(tmp_path, "new.avsc", lambda raw: raw["fields"].append(added))
+    result = schema("check", file)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "note   mood: the enum Mood has no default, so that a symbol can never be added",
+        f"compatible: CustomerContact@1, {file}",
+    ]
+
+
+def test_check_explains_what_is_not(tmp_path: Path) -> None:
+    """Who cannot read what, why, and what to do; exit code 3."""
+    file = written(tmp_path, "new.avsc", lambda raw: raw["fields"].append({"name": "mood", "type": "string"}))
+    result = schema("check", file)
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[0] == (
+        "wrong  mood: it is not written, and the reader has no default for it. So readers with "
+        f"{file} cannot read what is written with CustomerContact@1; give the field a default."
+    )
+    result = schema("check", file, "--json")
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    [broken] = document["breaks"]
+    assert (document["ok"], document["versions"]) == (False, ["CustomerContact@1", file])
+    assert (broken["path"], broken["rule"], broken["writer"]) == ("mood", "default", "CustomerContact@1")
+
+
+def test_check_holds_every_version_against_every_other(tmp_path: Path) -> None:
+    """Of a schema that is none of ours, those that are given; the first and the third, too."""
+
+    def version(name: str, *fields: tuple[str, Any]) -> str:
+        named = [{"name": field, "type": kind, "default": None} for field, kind in fields]
+        (tmp_path / name).write_text(json.dumps({"type": "record", "name": "R", "fields": named}), "utf-8")
+        return str(tmp_path / name)
+
+    one, two = version("1", ("a", ["null", "int"])), version("2")
+    three = version("3", ("a", ["null", "string"]))
+    assert schema("check", one).exit_code == 0
+    assert schema("check", one, two).exit_code == 0
+    result = schema("check", one, two, three)
+    assert result.exit_code == 3
+    assert f"readers with {three} cannot read what is written with {one}" in result.stdout
+
+
+def test_diff_tells_changes_and_what_they_break(tmp_path: Path) -> None:
+    """Line by line; without a change it says so."""
+    result = schema("diff", "CustomerContact@1", "CustomerContact")
+    assert result.stdout.splitlines()[-1].endswith("each version reads what the other writes")
+    file = written(tmp_path, "new.avsc", lambda raw: raw["fields"].pop(0))
+    result = schema("diff", "CustomerContact@1", file)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "changed  eventId: the field was removed; it was without a default",
+        (
+            "breaks   eventId: it is not written, and the reader has no default for it. So readers with "
+            f"CustomerContact@1 cannot read what is written with {file}; give the field a default."
+        ),
+    ]
+    document = json.loads(schema("diff", "CustomerContact@1", file, "--json").stdout)
+    assert [len(document["differences"]), len(document["breaks"])] == [1, 1]
+    file = written(tmp_path, "more.avsc", lambda raw: raw["fields"][0].update(default=""))
+    assert "each version reads" in schema("diff", file, "CustomerContact@1").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [("{", "invalid-json"), ('{"type": "record"}', "invalid-schema"), (None, "unreadable-file")],
+)
+def test_files_that_hold_no_schema(tmp_path: Path, content: str | None, error: str) -> None:
+    """Exit code 2, with the file and what is wrong."""
+    file = tmp_path / "s.avsc"
+    if content is not None:
+        file.write_text(content, "utf-8")
+    result = schema("check", str(file))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert str(file) in result.stderr
+    assert json.loads(schema("check", str(file), "--json").stdout)["error"] == error

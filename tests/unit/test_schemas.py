@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from msgspec import NODEFAULT
 from msgspec import inspect as shapes
 
 from enricher import schemas
+from enricher.avroschema import breaks, parse
 from enricher.model import Enriched, Enrichment, Event, Offer, OfferHistory
-from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT, NAMES, SCHEMAS, Schema
+from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT, NAMES, RELEASED, SCHEMAS, Schema
 
 RECORDS = {
     "CustomerContact": Event,
@@ -201,20 +203,65 @@ def test_a_status_of_a_later_version_is_unknown() -> None:
     assert read_as_output(later, value)["enrichment"]["status"] == "UNKNOWN"
 
 
-def test_there_is_no_other_schema() -> None:
-    """Every file in avro/ is loaded, and nothing there is anything else."""
-    assert sorted(file.name for file in (Path(__file__).parents[2] / "avro").iterdir()) == [
-        f"{name}.avsc" for name in SCHEMAS
-    ]
+def test_there_is_no_other_file() -> None:
+    """Every file in avro/ is loaded, and nothing there is anything else; versions are numbered without a gap."""
+    folder = Path(__file__).parents[2] / "avro"
+    released = [f"history/{name}/{one.version}.avsc" for name, versions in RELEASED.items() for one in versions]
+    logs = [f"history/{name}/CHANGES.md" for name in NAMES]
+    found = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    assert sorted(found) == sorted([*(f"{name}.avsc" for name in NAMES), *released, *logs])
+    for versions in RELEASED.values():
+        assert [one.version for one in versions] == list(range(1, len(versions) + 1))
 
 
 def test_an_installed_package_has_its_own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a wheel the files are in the package, and win over a folder that happens to stand beside it."""
-    packaged = tmp_path / "avro" / "Own.avsc"
-    packaged.parent.mkdir()
-    packaged.write_text('{"type": "record", "name": "Own", "fields": []}', "utf-8")
-    monkeypatch.setattr(schemas, "files", lambda _: tmp_path)
-    assert schemas._load("Own").raw["name"] == "Own"
-    packaged.unlink()
-    packaged.parent.rmdir()
+    history = tmp_path / "avro" / "history" / "CustomerContact"
+    history.mkdir(parents=True)
+    text = '{"type": "record", "name": "CustomerContact", "fields": []}'
+    for path in (tmp_path / "avro" / "CustomerContact.avsc", history / "10.avsc", history / "9.avsc"):
+        path.write_text(text, "utf-8")
+    (history / "CHANGES.md").write_text("# Own\n", "utf-8")
+    with monkeypatch.context() as patched:
+        patched.setattr(schemas, "files", lambda _: tmp_path)
+        assert schemas._load("CustomerContact").raw["fields"] == []
+        assert [one.version for one in schemas._load_released("CustomerContact")] == [9, 10]
+        assert schemas.changes("CustomerContact") == "# Own\n"
+    monkeypatch.setattr(schemas, "files", lambda _: tmp_path / "nowhere")
     assert schemas._load("CustomerContact") == CUSTOMER_CONTACT
+
+
+def without_docs(raw: Any) -> Any:
+    """The schema without its descriptions."""
+    if isinstance(raw, dict):
+        return {key: without_docs(value) for key, value in raw.items() if key != "doc"}
+    return [without_docs(item) for item in raw] if isinstance(raw, list) else raw
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_written_is_the_newest_release(name: str) -> None:
+    """A change is a new version: a file in avro/history/, an entry in its change log. Descriptions may be mended."""
+    newest = RELEASED[name][-1]
+    assert without_docs(SCHEMAS[name].raw) == without_docs(newest.raw)
+    assert (SCHEMAS[name].version, SCHEMAS[name].fingerprint) == (newest.version, newest.fingerprint)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_version_reads_every_other(name: str) -> None:
+    """FULL_TRANSITIVE, in both directions between any two of them."""
+    versions = [(f"{name}@{one.version}", parse(one.raw)) for one in RELEASED[name]]
+    versions.append((f"{name} (current)", parse(SCHEMAS[name].raw)))
+    found = [
+        broken.words
+        for (old_name, old), (new_name, new) in combinations(versions, 2)
+        for broken in breaks(new, new_name, old, old_name)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_version_is_in_the_change_log(name: str) -> None:
+    """The newest first, each with something said of it."""
+    _, *entries = schemas.changes(name).split("\n## ")
+    assert [int(entry.partition("\n")[0]) for entry in entries] == [one.version for one in reversed(RELEASED[name])]
+    assert all(entry.partition("\n")[2].strip() for entry in entries)
