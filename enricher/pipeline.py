@@ -17,15 +17,16 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from enricher.as_of import AsOf
 from enricher.delivery import Delivery
 from enricher.holdings import Holdings, names
+from enricher.intake import Decoder, Intake, SchemaFetcher
 from enricher.lookups import Lookups
-from enricher.model import Event, Headers, NotSelected, Outgoing, Position, Record, Rejected, TopicPartition
+from enricher.model import Headers, Outgoing, Position, Record, Rejected, TopicPartition
 from enricher.outputs import Encoder, Outputs
 from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Source
 from enricher.retry import RetryPolicy
@@ -44,14 +45,6 @@ COMMIT_RETRY = 0.1
 
 SETTLE_FLOOR = 2.0
 """Seconds that a revocation keeps for writing and committing, however long the look-ups took."""
-
-
-class Decoder(Protocol):
-    """Bytes to an event."""
-
-    def decode(self, record: Record) -> Event:
-        """Raises ``Rejected``, or ``NotSelected`` for what needs no output."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +79,7 @@ class Pipeline:
         wall_clock: milliseconds since the epoch.
         rng: draws jitter.
         stats: where to count; a new one by default.
+        fetcher: asks a schema registry, for a decoder that needs one.
     """
 
     def __init__(
@@ -101,10 +95,10 @@ class Pipeline:
         wall_clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: random.Random | None = None,
         stats: Stats | None = None,
+        fetcher: SchemaFetcher | None = None,
     ) -> None:
         self._source = source
         self._delivery = delivery
-        self._decoder = decoder
         self._options = options
         self._clock = clock
         self._wall_clock = wall_clock
@@ -129,6 +123,15 @@ class Pipeline:
             clock=clock,
             rng=rng or random.Random(),  # noqa: S311  jitter needs no cryptography
             stats=self.stats,
+        )
+        self._intake = Intake(
+            decoder,
+            fetcher,
+            admit=self._lookups.admit,
+            refuse=self.refused,
+            leave_out=self._held.left_out,
+            on_resumed=self._let_in,
+            spawn=self._tasks.spawn,
         )
         self._worker: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
@@ -239,16 +242,12 @@ class Pipeline:
         now = self._clock()
         for record in batch:
             work = self._held.take(record, now)
-            if work is None:
-                continue
-            try:
-                work.event = self._decoder.decode(record)
-            except Rejected as rejected:
-                self.refused(work, rejected)
-            except NotSelected:
-                self._held.left_out(work)
-            else:
-                self._lookups.admit(work)
+            if work is not None:
+                self._intake.take(work)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Start what may start of what was admitted, and pause what is to be paused."""
         self._held.balance()
         self._lookups.pump()
 
@@ -281,7 +280,7 @@ class Pipeline:
 
     def _drop_waiting(self, partitions: Collection[TopicPartition]) -> None:
         """What is not in flight is left to whoever gets the partitions."""
-        for work in self._lookups.revoke(partitions):
+        for work in [*self._intake.revoke(partitions), *self._lookups.revoke(partitions)]:
             self.drop(work)
 
     # ---- from the answer to the output -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from enricher.completed import decode_completed
 from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
+from enricher.intake import Decoder, SchemaFetcher
 from enricher.model import Enriched, Event, Position, Record, Rejected, Stage, TopicPartition
 from enricher.pipeline import Options, Pipeline
 from enricher.stats import Stats
@@ -154,6 +155,8 @@ class World:
         transactions: MemoryTransactions | None = None,
         guarantee: str = "at-least-once",
         seed: int = 0,
+        decoder: Decoder | None = None,
+        fetcher: SchemaFetcher | None = None,
         **options: Any,
     ) -> Worker:
         """Start a worker; by default it gets all partitions, and what it writes is acknowledged after 2 ms."""
@@ -170,7 +173,7 @@ class World:
         else:
             delivery = AtLeastOnce(source, sink, stats)
         pipeline = Pipeline(
-            source, delivery, self.client, codec, codec, stats=stats,
+            source, delivery, self.client, decoder or codec, codec, stats=stats, fetcher=fetcher,
             options=Options(OUTPUT, LETTERS, **options), clock=loop.time,
             wall_clock=lambda: int(loop.time() * 1000), rng=random.Random(seed),
         )  # fmt: skip
@@ -276,6 +279,7 @@ def check_empty(pipeline: Pipeline) -> None:
     assert buffer._held == {}
     assert pipeline._held.assignments == {}
     assert pipeline._tasks.running == set()
+    assert pipeline._intake._waiting == {}
     assert pipeline._lookups._wake is None
 
 

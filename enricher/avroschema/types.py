@@ -99,13 +99,20 @@ class AvroType:
         return self.logical or self.short_name
 
 
-def parse(raw: Any) -> AvroType:
+def parse(raw: Any, references: Iterable[Any] = ()) -> AvroType:
     """The type that a schema's JSON describes.
+
+    Args:
+        raw: the JSON.
+        references: schemas whose named types it may refer to, each after those that it refers to itself.
 
     Raises:
         InvalidSchema: it is none.
     """
-    return _Parser().type(raw, "", "", 0)
+    parser = _Parser()
+    for reference in references:
+        parser.type(reference, "", "", 0)
+    return parser.type(raw, "", "", 0)
 
 
 def _refuse(path: str, message: str) -> NoReturn:

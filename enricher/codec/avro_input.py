@@ -1,22 +1,85 @@
-"""Reads a customer contact from Avro: the single-object encoding, and what there is to say of Confluent's framing.
+"""Reads events from Avro, in any framing: single objects, Confluent's prefix, and ids in a header.
 
-Invariant: a value is read whole or rejected, what stands behind it included. Each element of the schema's only
-collection, the map of attributes, takes at least two bytes, so a hostile block count ends at the end of the value
-rather than in memory.
+What is written with our own ``CustomerContact`` is read by fastavro. Any other schema, from ``schemas.path`` or a
+registry, is read by ``avro_values`` and then as the same event in JSON would be: so paths, times, ids and unknown
+fields mean the same in both. A record that is called ``enricher.CustomerContact``, of whatever version, has its fields
+where ours has them; in any other they stand where ``input.fields`` says.
+
+Invariant: a value is read whole or rejected, what stands behind it included, in memory that is bounded by its length.
+Each element of the contact's only collection, the map of attributes, takes at least two bytes, so a hostile block
+count ends at the end of the value rather than in memory.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import fastavro
+import msgspec
+from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from enricher.codec.json_input import checked_time
+from enricher.avroschema import AvroField, AvroType, InvalidSchema, parse, unreadable
+from enricher.codec.attributes import merge
+from enricher.codec.avro_values import Body, InvalidBody, reader
+from enricher.codec.json_input import JsonReader, checked_time
 from enricher.model import Event, Record, Rejected, Stage
-from enricher.schemas import CUSTOMER_CONTACT
+from enricher.schemas import CUSTOMER_CONTACT, RELEASED
 
 MARKER = b"\xc3\x01"
 HEADER = 10  # marker and fingerprint
-_CONFLUENT_HEADER = 5
+PREFIX = 5  # Confluent's: a zero and the schema's id
+SCHEMA_ID_HEADER = "__value_schema_id"
+"""The header of a record whose value's schema is not told in the value."""
+
+_GUID = 17  # a one and the 16 bytes of the schema's GUID
+
+SchemaKey: TypeAlias = int | bytes
+"""How a registry's schema is called for: its id, or the 16 bytes of its GUID."""
+
+ReadFrom: TypeAlias = Callable[[bytes, int, Record], Event]
+"""Reads the event whose body begins at an offset."""
+
+
+class SchemaNeeded(Exception):  # noqa: N818  no error: what is asked for comes, and then the event can be read
+    """A registry has to be asked for a schema before an event can be read."""
+
+    def __init__(self, key: SchemaKey) -> None:
+        super().__init__(f"the schema {words_of(key)} has to be fetched")
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSchema:
+    """A schema as a registry has it.
+
+    Attributes:
+        kind: AVRO, JSON or PROTOBUF.
+        raw: the JSON of an Avro schema.
+        references: Avro schemas that it refers to, each after those that it refers to itself.
+    """
+
+    kind: str
+    raw: Any = None
+    references: tuple[Any, ...] = ()
+
+
+class WriterSchemas(Protocol):
+    """What is known of a registry's schemas."""
+
+    def get(self, key: SchemaKey) -> WriterSchema:
+        """The schema.
+
+        Raises:
+            SchemaNeeded: the registry has not been asked for it yet.
+            Rejected: there is none, or it may not be used.
+        """
+        ...
+
+
+def words_of(key: SchemaKey) -> str:
+    """A schema's id or GUID, for a person."""
+    return f"with the id {key}" if isinstance(key, int) else f"with the GUID {key.hex()}"
 
 
 def without_logical_types(schema: Any) -> Any:
@@ -44,31 +107,112 @@ def why_unreadable(error: Exception) -> str:
     return f"is cut off or does not match the schema ({type(error).__name__})"
 
 
-def read_single_object(value: bytes, record: Record) -> Event:
-    """The event in a value that begins with ``C3``.
+class AvroReader:
+    """Reads events from Avro.
 
-    Raises:
-        Rejected: at stage decode.
+    Args:
+        paths: reads JSON events of the shape that the settings tell.
+        schemas: by fingerprint, the Avro schemas, as JSON, of single objects that may come besides our own.
+        registry: the schemas that ids stand for; None where there is no registry.
     """
+
+    def __init__(self, paths: JsonReader, schemas: Mapping[bytes, Any], registry: WriterSchemas | None) -> None:
+        self._paths = paths
+        self._registry = registry
+        self._by_key: dict[SchemaKey, ReadFrom] = {}
+        self._by_fingerprint = {
+            written: self._reader(WriterSchema("AVRO", raw))
+            for written, raw in {**schemas, **{old.fingerprint: old.raw for old in RELEASED["CustomerContact"]}}.items()
+        }
+        self._by_fingerprint[CUSTOMER_CONTACT.fingerprint] = _read_contact
+
+    def read_single_object(self, value: bytes, record: Record) -> Event:
+        """The event in a value that begins with ``C3``.
+
+        Raises:
+            Rejected: at stage decode.
+        """
+        if not value.startswith(MARKER) or len(value) < HEADER:
+            _reject("UnknownEncoding", "the value begins with the byte c3, but is no Avro single object (c3 01)")
+        written = value[2:HEADER]
+        read = self._by_fingerprint.get(written)
+        if read is None:
+            _reject(
+                "UnknownFingerprint",
+                f"the Avro schema with the fingerprint {written.hex()} is not known here; "
+                f"{CUSTOMER_CONTACT.name} has {CUSTOMER_CONTACT.fingerprint.hex()}; "
+                "put the file of the schema into schemas.path",
+            )
+        return read(value, HEADER, record)
+
+    def read_prefixed(self, value: bytes, record: Record) -> Event:
+        """The event in a value that begins with ``00``: Confluent's framing.
+
+        Raises:
+            SchemaNeeded: ask the registry, and try again.
+            Rejected: at stage decode.
+        """
+        if len(value) < PREFIX:
+            _reject("UnknownEncoding", "the value begins with the byte 00, but is too short for a schema id")
+        return self._read(int.from_bytes(value[1:PREFIX], "big"), value, PREFIX, record)
+
+    def read_by_header(self, schema_id: bytes | None, value: bytes, record: Record) -> Event:
+        """The event in a value whose schema the header ``__value_schema_id`` tells.
+
+        Raises:
+            SchemaNeeded: ask the registry, and try again.
+            Rejected: at stage decode.
+        """
+        if schema_id is not None and len(schema_id) == _GUID and schema_id[0] == 1:
+            return self._read(schema_id[1:], value, 0, record)
+        if schema_id is not None and len(schema_id) == PREFIX and schema_id[0] == 0:
+            return self._read(int.from_bytes(schema_id[1:], "big"), value, 0, record)
+        _reject("InvalidSchemaId", f"the header {SCHEMA_ID_HEADER} holds no schema id, nor a GUID")
+
+    def _read(self, key: SchemaKey, value: bytes, start: int, record: Record) -> Event:
+        read = self._by_key.get(key)
+        if read is None:
+            if self._registry is None:
+                _reject(
+                    "UnknownSchemaId",
+                    f"the schema {words_of(key)} is not known here: there is no schema registry to ask; "
+                    "set schema_registry.url, or write the event as JSON or as an Avro single object",
+                )
+            read = self._by_key[key] = self._reader(self._registry.get(key))
+        return read(value, start, record)
+
+    def _reader(self, schema: WriterSchema) -> ReadFrom:
+        """What reads the values of a schema; of one that cannot be read, what rejects them."""
+        if schema.kind == "JSON":
+            return lambda value, start, record: self._paths.read(value[start:], record)
+        if schema.kind != "AVRO":
+            return _rejecting(f"{schema.kind.lower()} is not read here; write the event in Avro or JSON")
+        try:
+            written = parse(schema.raw, schema.references)
+        except InvalidSchema as error:
+            return _rejecting(f"it is no Avro schema that is read here: {error}")
+        if written.kind != "record":
+            return _rejecting(f"it describes no record, but {written.words}")
+        return _read_contact_of(written, schema) if written.name == _CONTACT.name else _read_any(written, self._paths)
+
+
+def fingerprint_of(raw: Any) -> bytes:
+    """The fingerprint of a schema as it stands in a single object."""
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO"))
+
+
+def _read_contact(value: bytes, start: int, record: Record) -> Event:
+    """An event that was written with the current ``CustomerContact``."""
     del record  # what the schema requires is there, so that nothing has to be derived
-    if not value.startswith(MARKER) or len(value) < HEADER:
-        _reject("UnknownEncoding", "the value begins with the byte c3, but is no Avro single object (c3 01)")
-    written = value[2:HEADER]
-    if written != CUSTOMER_CONTACT.fingerprint:
-        _reject(
-            "UnknownFingerprint",
-            f"the Avro schema with the fingerprint {written.hex()} is not known here; "
-            f"{CUSTOMER_CONTACT.name} has {CUSTOMER_CONTACT.fingerprint.hex()}",
-        )
     try:
         stream = BytesIO(value)
-        stream.seek(HEADER)
+        stream.seek(start)
         fields: Any = fastavro.schemaless_reader(stream, _PLAIN, None)
     except Exception as error:  # noqa: BLE001  fastavro raises whatever the broken bytes lead it to
         _reject("InvalidAvro", f"the Avro body {why_unreadable(error)}")
     left = len(value) - stream.tell()
     if left:
-        _reject("InvalidAvro", f"{left} bytes follow the Avro body")
+        _reject_rest(left)
     if not fields["customerId"] or fields["customerId"].isspace():
         _reject("InvalidCustomerId", "the customer id is empty")
     if not fields["eventId"]:
@@ -85,18 +229,75 @@ def read_single_object(value: bytes, record: Record) -> Event:
     )
 
 
-def read_confluent(value: bytes, record: Record) -> NoReturn:
-    """A value that begins with ``00``: Confluent's framing, whose schemas are in a registry that is not asked yet.
+def _read_contact_of(written: AvroType, schema: WriterSchema) -> ReadFrom:
+    """Events that were written with any version of ``CustomerContact``: fields that are new here become attributes."""
+    same_bytes = not schema.references and fingerprint_of(schema.raw) == CUSTOMER_CONTACT.fingerprint
+    if same_bytes and not unreadable(_CONTACT, written):
+        return _read_contact
+    texts = {field.name for field in _CONTACT.fields if field.name != "contactTime"}
+    fields = tuple(_as_text(field) if field.name in texts else field for field in written.fields)
+    values = reader(AvroType("record", written.name, fields=fields))
+    texts_already = any(field.name == "attributes" and _holds_texts(field.type) for field in fields)
 
-    Raises:
-        Rejected: at stage decode.
-    """
-    del record
-    if len(value) < _CONFLUENT_HEADER:
-        _reject("UnknownEncoding", "the value begins with the byte 00, but is too short for a schema id")
-    schema_id = int.from_bytes(value[1:_CONFLUENT_HEADER], "big")
-    _reject(
-        "UnknownSchemaId",
-        f"the Avro schema with the id {schema_id} is not known here: there is no schema registry to ask; "
-        "write the event as JSON or as an Avro single object",
+    def read(value: bytes, start: int, record: Record) -> Event:
+        found = _values(values, value, start)
+        own = found.pop("attributes", None) if texts_already else None
+        event = _CONTACT_PATHS.read(_to_json(found), record)
+        return msgspec.structs.replace(event, attributes=merge(own, event.attributes)) if own else event
+
+    return read
+
+
+def _as_text(field: AvroField) -> AvroField:
+    """The field with texts for bytes, as a reader that wants texts may read them."""
+    return AvroField(field.name, _text_for_bytes(field.type))
+
+
+def _text_for_bytes(of: AvroType) -> AvroType:
+    if of.kind == "bytes" and not of.logical:
+        return AvroType("string")
+    if of.kind == "union":
+        return AvroType("union", branches=tuple(map(_text_for_bytes, of.branches)))
+    return AvroType("map", items=_text_for_bytes(of.items)) if of.kind == "map" and of.items is not None else of
+
+
+def _holds_texts(of: AvroType) -> bool:
+    """Whether it is a map of texts, as our own attributes are: they are in the form of attributes already."""
+    branches = [branch for branch in of.branches or (of,) if branch.kind != "null"]
+    return all(
+        branch.kind == "map" and branch.items is not None and branch.items.kind == "string" for branch in branches
     )
+
+
+def _read_any(written: AvroType, paths: JsonReader) -> ReadFrom:
+    """Events of any shape."""
+    values = reader(written)
+    return lambda value, start, record: paths.read(_to_json(_values(values, value, start)), record)
+
+
+def _values(read: Callable[[Body], Any], value: bytes, start: int) -> dict[str, Any]:
+    body = Body(value, start)
+    try:
+        found: dict[str, Any] = read(body)
+    except InvalidBody as error:
+        _reject("InvalidAvro", f"the Avro body {error}")
+    left = len(value) - body.position
+    if left:
+        _reject_rest(left)
+    return found
+
+
+def _reject_rest(left: int) -> NoReturn:
+    _reject("InvalidAvro", f"{left} bytes follow the Avro body")
+
+
+def _rejecting(why: str) -> ReadFrom:
+    def read(_value: bytes, _start: int, _record: Record) -> Event:
+        _reject("UnusableSchema", f"the value's schema cannot be used: {why}")
+
+    return read
+
+
+_to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
+_CONTACT: Final = parse(CUSTOMER_CONTACT.raw)
+_CONTACT_PATHS: Final = JsonReader("eventId", "customerId", "contactTime")

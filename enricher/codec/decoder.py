@@ -1,10 +1,10 @@
 """Tells the encoding of a record's value and has it read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from enricher.codec.avro_input import read_confluent, read_single_object
+from enricher.codec.avro_input import SCHEMA_ID_HEADER, AvroReader, WriterSchemas
 from enricher.codec.json_input import JsonReader
 from enricher.model import Event, Record, Rejected, Stage
 
@@ -16,7 +16,7 @@ _SINGLE_OBJECT = 0xC3
 
 @dataclass(frozen=True, slots=True)
 class InputFields:
-    """Where the fields that matter stand in a JSON event: dotted paths."""
+    """Where the fields that matter stand in an event that is no ``CustomerContact``: dotted paths."""
 
     event_id: str = "eventId"
     customer_id: str = "customerId"
@@ -30,6 +30,8 @@ class Decoder:
         fields: where the fields that matter stand.
         encoding: ``auto`` tells it by the first bytes; ``json`` and ``avro`` refuse the other.
         max_bytes: a larger value is rejected without being read.
+        schemas: by fingerprint, the Avro schemas, as JSON, of single objects that may come besides our own.
+        registry: the schemas that ids stand for; None where there is no schema registry.
 
     Raises:
         ValueError: the fields do not stand apart.
@@ -40,15 +42,20 @@ class Decoder:
         fields: InputFields | None = None,
         encoding: Literal["auto", "json", "avro"] = "auto",
         max_bytes: int = 1 << 20,
+        *,
+        schemas: Mapping[bytes, Any] | None = None,
+        registry: WriterSchemas | None = None,
     ) -> None:
         paths = fields or InputFields()
         self._json = JsonReader(paths.event_id, paths.customer_id, paths.event_time)
+        self._avro = AvroReader(self._json, schemas or {}, registry)
+        self._headed = registry is not None and encoding != "json"
         self._max_bytes = max_bytes
         self._readers: dict[int, Reader] = {}
         if encoding != "avro":
             self._readers |= dict.fromkeys(JsonReader.BEGINNINGS, self._json.read)
         if encoding != "json":
-            self._readers |= {_CONFLUENT: read_confluent, _SINGLE_OBJECT: read_single_object}
+            self._readers |= {_CONFLUENT: self._avro.read_prefixed, _SINGLE_OBJECT: self._avro.read_single_object}
         self._expected = {"auto": "JSON or Avro", "json": "JSON", "avro": "Avro"}[encoding]
 
     def decode(self, record: Record) -> Event:
@@ -56,6 +63,7 @@ class Decoder:
 
         Raises:
             Rejected: at stage decode, with what is wrong.
+            SchemaNeeded: the registry has to be asked for a schema first; only where there is one.
         """
         value = record.value
         if not value:
@@ -67,6 +75,10 @@ class Decoder:
                 "TooLarge",
                 f"the value has {len(value):,} bytes, and input.max_record allows {self._max_bytes:,}",
             )
+        if self._headed and record.headers:
+            for name, schema_id in record.headers:
+                if name == SCHEMA_ID_HEADER:
+                    return self._avro.read_by_header(schema_id, value, record)
         reader = self._readers.get(value[0])
         if reader is None:
             raise Rejected(

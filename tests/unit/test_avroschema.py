@@ -5,7 +5,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enricher.avroschema import InvalidSchema, breaks, differences, parse, unreadable
@@ -241,6 +241,7 @@ def unnested(kind: Any) -> bool:
     return True
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(kinds.filter(unnested), kinds.filter(unnested))
 def test_fastavro_reads_what_is_said_to_be_readable(reader: Any, writer: Any) -> None:
     """Whatever is written with the one can be read with the other."""
