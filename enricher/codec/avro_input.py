@@ -1,7 +1,7 @@
 """Reads events from Avro, in any framing: single objects, Confluent's prefix, and ids in a header.
 
 What is written with our own ``CustomerContact`` is read by fastavro. Any other schema, from ``schemas.path`` or a
-registry, is read by ``avro_values`` and then as the same event in JSON would be: so paths, times, ids and unknown
+registry, is read by ``enricher.avroschema.values`` and then as the same event in JSON would be: so paths, times, ids and unknown
 fields mean the same in both. A record that is called ``enricher.CustomerContact``, of whatever version, has its fields
 where ours has them; in any other they stand where ``input.fields`` says.
 
@@ -20,8 +20,8 @@ import msgspec
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from enricher.avroschema import AvroField, AvroType, InvalidSchema, parse, unreadable
+from enricher.avroschema.values import Body, InvalidBody, reader
 from enricher.codec.attributes import merge
-from enricher.codec.avro_values import Body, InvalidBody, reader
 from enricher.codec.json_input import JsonReader, checked_time
 from enricher.model import Event, Record, Rejected, Stage
 from enricher.schemas import CUSTOMER_CONTACT, RELEASED

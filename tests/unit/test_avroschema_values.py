@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enricher.avroschema import parse
-from enricher.codec.avro_values import Body, InvalidBody, reader
+from enricher.avroschema.values import Body, InvalidBody, reader
 
 
 def number(value: int) -> bytes:

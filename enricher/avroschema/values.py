@@ -18,8 +18,10 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from enricher.avroschema import AvroType
-from enricher.codec.attributes import MAX_DEPTH
+from enricher.avroschema.types import AvroType
+
+MAX_DEPTH: Final = 100
+"""Records, lists and maps within each other."""
 
 _SPARE: Final = 1_000
 """Values that may take no byte."""

@@ -1,0 +1,211 @@
+"""Tells the framing of a value, finds the schema that it was written with, and reads it.
+
+Invariant: whatever the bytes, ``decode`` gives a value or raises ``Undecodable``, in memory bounded by their length.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
+from uuid import UUID
+
+import fastavro
+
+from enricher.avroschema import InvalidSchema, parse
+from enricher.avroschema.values import Body, InvalidBody, reader
+from enricher.reader.building import MAX_LEVELS, build
+from enricher.reader.unrolling import plain_schema, unrolled
+from enricher.reader.values import EnrichedContact
+from enricher.schemas import RELEASED, Schema, schema_of
+
+SCHEMA_ID_HEADER: Final = "__value_schema_id"
+NAME: Final = "enricher.EnrichedContact"
+
+Headers: TypeAlias = Iterable[tuple[str, bytes | None]] | None
+"""A record's headers, as confluent-kafka's ``Message.headers()`` gives them."""
+
+_MARKER: Final = b"\xc3\x01"
+_SINGLE_OBJECT: Final = 10
+_PREFIX: Final = 5
+_GUID: Final = 17
+
+_Plain: TypeAlias = Callable[[bytes, int], Any]
+
+
+class Undecodable(ValueError):  # noqa: N818  says what it is
+    """The value is no enriched contact; the text tells why, without showing any of it."""
+
+
+class UnknownSchema(Undecodable):
+    """The schema that the value was written with cannot be found."""
+
+
+class Registry(Protocol):
+    """What is asked of a schema registry's client; confluent-kafka's ``SchemaRegistryClient`` fits."""
+
+    def get_schema(self, schema_id: int, /) -> Any:
+        """The schema of that id, which has its text in ``schema_str``."""
+        ...
+
+    def get_schema_by_guid(self, guid: str, /) -> Any:
+        """The schema of that GUID, likewise."""
+        ...
+
+
+class Reader:
+    """Reads enriched contacts. May be used by several threads.
+
+    Args:
+        registry: asked for the schema of an id, once for each; its errors come through, and the next value asks again.
+        ids: the released version that an id (or GUID) stands for, where there is no registry to ask.
+    """
+
+    def __init__(self, registry: Registry | None = None, ids: Mapping[int | UUID, int] | None = None) -> None:
+        self._registry = registry
+        self._by_id: dict[int | UUID, _Plain] = {}
+        for key, version in (ids or {}).items():
+            self._by_id[key] = _of_release(version)
+
+    def decode(self, value: bytes | None, headers: Headers = None) -> EnrichedContact:
+        """The enriched contact in a record's value.
+
+        Args:
+            value: of the record.
+            headers: of the record; needed where a registry's ids are in a header.
+
+        Raises:
+            Undecodable: it is none.
+            UnknownSchema: of a schema that cannot be found.
+        """
+        plain = self.plain(value, headers)
+        try:
+            return build(plain)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise Undecodable(f"it has not the fields of an enriched contact ({type(error).__name__})") from None
+
+    def decode_all(self, values: Iterable[bytes | None]) -> Iterator[EnrichedContact]:
+        """The enriched contacts in values without headers, one after the other as they are asked for."""
+        return map(self.decode, values)
+
+    def plain(self, value: bytes | None, headers: Headers = None) -> Any:
+        """The value as dicts and lists, with the names of the schema, and instants as milliseconds since the epoch.
+
+        Raises:
+            Undecodable: as ``decode``.
+        """
+        if not value:
+            raise Undecodable("the value is empty")
+        for name, schema_id in headers or ():
+            if name == SCHEMA_ID_HEADER:
+                return self._by(_key(schema_id or b""), value, 0)
+        first = value[0]
+        if first == _MARKER[0]:
+            return _single_object(value)
+        if first == 0:
+            if len(value) < _PREFIX:
+                raise Undecodable("it is too short for a schema id")
+            return self._by(int.from_bytes(value[1:_PREFIX], "big"), value, _PREFIX)
+        return _from_json(value)
+
+    def _by(self, key: int | UUID, value: bytes, start: int) -> Any:
+        read = self._by_id.get(key)
+        if read is None:
+            read = self._by_id[key] = self._ask(key)
+        return read(value, start)
+
+    def _ask(self, key: int | UUID) -> _Plain:
+        if self._registry is None:
+            raise UnknownSchema(
+                f"its schema has the id {key}: give the reader a registry, or say what the id stands for"
+            )
+        ask = self._registry
+        found = ask.get_schema(key) if isinstance(key, int) else ask.get_schema_by_guid(str(key))
+        if (getattr(found, "schema_type", None) or "AVRO") != "AVRO":
+            raise UnknownSchema(f"the id {key} stands for no Avro schema")
+        return _of_text(found.schema_str)
+
+
+def _key(schema_id: bytes) -> int | UUID:
+    if len(schema_id) == _GUID and schema_id[0] == 1:
+        return UUID(bytes=schema_id[1:])
+    if len(schema_id) == _PREFIX and schema_id[0] == 0:
+        return int.from_bytes(schema_id[1:], "big")
+    raise Undecodable(f"its header {SCHEMA_ID_HEADER} holds no schema id")
+
+
+def _single_object(value: bytes) -> Any:
+    if not value.startswith(_MARKER) or len(value) < _SINGLE_OBJECT:
+        raise Undecodable("it does not begin with c3 01 and a fingerprint, as an Avro single object does")
+    read = _BY_FINGERPRINT.get(value[2:_SINGLE_OBJECT])
+    if read is None:
+        raise UnknownSchema(f"its schema has the unknown fingerprint {value[2:_SINGLE_OBJECT].hex()}")
+    return read(value, _SINGLE_OBJECT)
+
+
+def _from_json(value: bytes) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise Undecodable("it is neither Avro nor JSON") from None
+
+
+def _of_release(version: int) -> _Plain:
+    for schema in RELEASED["EnrichedContact"]:
+        if schema.version == version:
+            return _BY_FINGERPRINT[schema.fingerprint]
+    raise UnknownSchema(f"EnrichedContact has no version {version} here")
+
+
+def _of_text(text: str) -> _Plain:
+    """What reads values of a schema that a registry gave: a release, or a version that is newer than this package."""
+    try:
+        raw = json.loads(text)
+        parsed = parse(plain_schema(raw))
+        fingerprint = schema_of(text, "EnrichedContact", 0).fingerprint
+    except (InvalidSchema, ValueError) as error:
+        raise UnknownSchema(f"its schema is none: {error}") from None
+    if parsed.name != NAME:
+        raise UnknownSchema(f"its schema describes {parsed.words}, and no {NAME}")
+    return _BY_FINGERPRINT.get(fingerprint) or _bounded(reader(parsed))
+
+
+def _bounded(read: Callable[[Body], Any]) -> _Plain:
+    def plain(value: bytes, start: int) -> Any:
+        body = Body(value, start)
+        try:
+            found = read(body)
+        except InvalidBody as error:
+            raise Undecodable(f"its Avro body {error}") from None
+        _check_end(body.position, value)
+        return found
+
+    return plain
+
+
+def _released(schema: Schema) -> _Plain:
+    """What reads values of a released version. fastavro trusts a schema with the C stack, so bundles are unrolled."""
+    parsed = fastavro.parse_schema(unrolled(plain_schema(schema.raw), MAX_LEVELS))
+
+    def plain(value: bytes, start: int) -> Any:
+        stream = BytesIO(value)
+        stream.seek(start)
+        try:
+            found = fastavro.schemaless_reader(stream, parsed, None)
+        except Exception as error:  # noqa: BLE001  fastavro raises whatever the broken bytes lead it to
+            _refuse_body(error)
+        _check_end(stream.tell(), value)
+        return found
+
+    return plain
+
+
+def _refuse_body(error: Exception) -> NoReturn:
+    raise Undecodable(f"its Avro body is cut off or broken ({type(error).__name__})") from None
+
+
+def _check_end(end: int, value: bytes) -> None:
+    if end != len(value):
+        raise Undecodable("bytes follow its Avro body")
+
+
+_BY_FINGERPRINT: Final = {schema.fingerprint: _released(schema) for schema in RELEASED["EnrichedContact"]}
