@@ -35,18 +35,18 @@ demo: $(VENV)/.runtime ## run the demo: events in, enriched events out, nothing 
 test: $(VENV)/.dev ## run all tests; ENRICHER_TEST_KAFKA=container|jvm|auto, ARGS=... for pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
-unit: $(VENV)/.dev ## run the tests that need no Kafka
-	@$(BIN)/python -m pytest -m 'not kafka' $(ARGS)
+unit: $(VENV)/.dev ## run the tests that need neither Kafka nor Java
+	@$(BIN)/python -m pytest -m 'not kafka and not java' $(ARGS)
 
-integration: $(VENV)/.dev ## run the tests that need Kafka
-	@$(BIN)/python -m pytest -m kafka $(ARGS)
+integration: $(VENV)/.dev ## run the tests that need Kafka or Java
+	@$(BIN)/python -m pytest -m 'kafka or java' $(ARGS)
 
 chaos: $(VENV)/.dev ## workers on a real Kafka while all else fails; MINUTES=30 SEED=7, or ARGS="--seeds 1-25 --jobs 2"
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 coverage: $(VENV)/.dev ## hold the pure core to 100 % of its branches, by the tests that need no Kafka
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q -m 'not kafka' $(ARGS)
+	@$(BIN)/coverage run -m pytest -q -m 'not kafka and not java' $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --show-missing --skip-covered --fail-under=100 \
 	  --include='$(subst $(space),$(comma),$(strip $(PURE_FILES)))'

@@ -1,9 +1,9 @@
 """Reads events from Avro, in any framing: single objects, Confluent's prefix, and ids in a header.
 
 What is written with our own ``CustomerContact`` is read by fastavro. Any other schema, from ``schemas.path`` or a
-registry, is read by ``enricher.avroschema.values`` and then as the same event in JSON would be: so paths, times, ids and unknown
-fields mean the same in both. A record that is called ``enricher.CustomerContact``, of whatever version, has its fields
-where ours has them; in any other they stand where ``input.fields`` says.
+registry, is read by ``enricher.avroschema.values`` and then as the same event in JSON would be: so paths, times, ids
+and unknown fields mean the same in both. A record that is called ``enricher.CustomerContact``, of whatever version, has
+its fields where ours has them; in any other they stand where ``input.fields`` says.
 
 Invariant: a value is read whole or rejected, what stands behind it included, in memory that is bounded by its length.
 Each element of the contact's only collection, the map of attributes, takes at least two bytes, so a hostile block

@@ -1,4 +1,4 @@
-"""Apache Kafka's jars: fetched once from a Maven repository, checked, and cached for the user.
+"""Apache Kafka's jars, and others: fetched once from a Maven repository, checked, and cached for the user.
 
 Invariants: a file appears in the cache only when its checksum is right (several processes may fetch at once); a
 cached file is checked again on each use.
@@ -9,7 +9,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -31,11 +31,12 @@ class Jar(NamedTuple):
     group: str
     artifact: str
     version: str
+    ending: str = ".jar"
 
     @property
     def name(self) -> str:
         """The file's name."""
-        return f"{self.artifact}-{self.version}.jar"
+        return f"{self.artifact}-{self.version}{self.ending}"
 
     @property
     def path(self) -> str:
@@ -43,22 +44,26 @@ class Jar(NamedTuple):
         return f"{self.group.replace('.', '/')}/{self.artifact}/{self.version}/{self.name}"
 
 
-def pinned() -> Iterator[Jar]:
-    """The jars that one Kafka server needs, as ``jars.txt`` lists them."""
-    for line in _LIST.read_text(encoding="ascii").splitlines():
+def pinned(listed: Path = _LIST) -> Iterator[Jar]:
+    """The jars that a list names; by default those of one Kafka server, as ``jars.txt`` lists them."""
+    for line in listed.read_text(encoding="ascii").splitlines():
         if line and not line.startswith("#"):
             sha256, size, coordinates = line.split()
             yield Jar(sha256, int(size), *coordinates.split(":"))
 
 
-def cache_folder() -> Path:
-    """Where the jars are kept: below ``XDG_CACHE_HOME``, or ``~/.cache``."""
+def cache_folder(name: str = f"kafka-{KAFKA_VERSION}") -> Path:
+    """Where jars are kept: below ``XDG_CACHE_HOME``, or ``~/.cache``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "enricher" / f"kafka-{KAFKA_VERSION}"
+    return Path(base) / "enricher" / name
 
 
-def fetch(folder: Path | None = None) -> list[Path]:
+def fetch(folder: Path | None = None, wanted: Iterable[Jar] | None = None) -> list[Path]:
     """The paths of all jars, after fetching those that the cache lacks.
+
+    Args:
+        folder: the cache; Kafka's own by default.
+        wanted: the jars; Kafka's by default.
 
     The repository is Maven Central or, where the environment names one, ``MAVEN_REPOSITORY``.
 
@@ -71,7 +76,7 @@ def fetch(folder: Path | None = None) -> list[Path]:
     if not repository.startswith(("https://", "http://", "file://")):
         raise BrokerFailed("MAVEN_REPOSITORY must begin with https://, http:// or file://")
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda jar: _ensure(jar, folder / jar.name, repository), pinned()))
+        return list(pool.map(lambda jar: _ensure(jar, folder / jar.name, repository), wanted or pinned()))
 
 
 def _ensure(jar: Jar, target: Path, repository: str) -> Path:
