@@ -1,7 +1,7 @@
 """Makes the records that are written: an enriched event of an answer, a dead letter of a rejection.
 
-Invariants: the output's key, headers and timestamp are the input's; what identifies it is derived from the input
-alone. Pure.
+Invariants: the output's key, headers and timestamp are the input's, but for a header that tells the value's schema;
+what identifies it is derived from the input alone. Pure.
 """
 
 from typing import Protocol
@@ -9,7 +9,7 @@ from typing import Protocol
 from enricher import __version__
 from enricher.as_of import AsOf, offers_until
 from enricher.deadletter import dead_letter
-from enricher.model import Enriched, Enrichment, Headers, Offer, OfferHistory, Outgoing, Rejected, Status
+from enricher.model import Enriched, Enrichment, Headers, Offer, OfferHistory, Outgoing, Record, Rejected, Status
 from enricher.protocols import Answer
 from enricher.work import Work
 
@@ -17,8 +17,12 @@ from enricher.work import Work
 class Encoder(Protocol):
     """An enriched event to bytes."""
 
-    def encode(self, enriched: Enriched) -> bytes:
-        """Raises ``Rejected``."""
+    def encode(self, enriched: Enriched, record: Record, /) -> bytes:
+        """The value of the output for a record. Raises ``Rejected``."""
+        ...
+
+    def headers(self, record: Record, /) -> Headers:
+        """Its headers: the record's, as far as they go with that value, and what tells its schema."""
         ...
 
 
@@ -79,8 +83,10 @@ class Outputs:
             OfferHistory(event.customer_id, looked_up_at, instant, offers),
             Enrichment(record.topic, record.partition, record.offset, __version__, work.attempts, status),
         )
-        headers = [*record.headers, *self._added] if self._added else record.headers
-        return Outgoing(self._topic, record.key, self._encoder.encode(enriched), headers, record.timestamp)
+        value, headers = self._encoder.encode(enriched, record), self._encoder.headers(record)
+        if self._added:
+            headers = [*headers, *self._added]
+        return Outgoing(self._topic, record.key, value, headers, record.timestamp)
 
     def dead_letter(self, work: Work, rejected: Rejected) -> Outgoing:
         """The dead letter."""

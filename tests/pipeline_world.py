@@ -16,7 +16,7 @@ from enricher.completed import decode_completed
 from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
 from enricher.intake import Decoder, SchemaFetcher
-from enricher.model import Enriched, Event, Position, Record, Rejected, Stage, TopicPartition
+from enricher.model import Enriched, Event, Headers, Position, Record, Rejected, Stage, TopicPartition
 from enricher.pipeline import Options, Pipeline
 from enricher.stats import Stats
 from enricher.testing.memory import MemoryBroker, MemoryClient, MemorySink, MemorySource, MemoryTransactions
@@ -38,9 +38,14 @@ class PlainCodec:
             raise RuntimeError("the decoder has a fault")
         return Event(f"{record.partition}-{record.offset}", customer, record.timestamp)
 
-    def encode(self, enriched: Enriched) -> bytes:
+    def headers(self, record: Record) -> Headers:
+        """Those of the record."""
+        return record.headers
+
+    def encode(self, enriched: Enriched, record: Record) -> bytes:
         """What ``Output`` has, as text."""
         at, customer = enriched.enrichment, enriched.contact.customer_id
+        assert (at.partition, at.offset) == (record.partition, record.offset)
         if customer.startswith("odd"):
             raise Rejected(Stage.ENCODE, "NotEncodable", "it does not fit the schema")
         width = 1000 if customer.startswith("wide") else 0

@@ -10,8 +10,8 @@ from zlib import crc32
 from enricher.deadletter import is_cause
 from enricher.model import Headers
 
-MOVING = frozenset({"traceparent", "tracestate"})
-"""Headers that change from hop to hop by their nature (W3C Trace Context): not compared."""
+MOVING = frozenset({"traceparent", "tracestate", "__value_schema_id"})
+"""Headers that change from hop to hop by their nature (W3C Trace Context, the schema of the value): not compared."""
 
 
 class Digest(NamedTuple):

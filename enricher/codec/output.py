@@ -1,50 +1,22 @@
-"""Writes enriched events in Avro's single-object encoding, and reads them again.
+"""Writes enriched events, in Avro or JSON, and reads them again.
 
-See https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding.
-
-Invariant: offers within bundles within bundles end at ``MAX_LEVELS``, on both sides. fastavro follows them on the C
-stack without a limit, so that some kilobytes of broken or hostile output would otherwise end the process.
+Invariant: offers within bundles within bundles end at ``MAX_LEVELS``, on both sides.
 """
 
-from copy import deepcopy
-from io import BytesIO
-from typing import Any
+from typing import Final
 
-import fastavro
 import msgspec
 
-from enricher.codec.avro_input import HEADER, MARKER, why_unreadable, without_logical_types
 from enricher.codec.avro_writer import TooDeep, write_enriched
-from enricher.model import Enriched, Rejected, Stage
+from enricher.codec.framing import Framing
+from enricher.model import Enriched, Headers, Record, Rejected, Stage
+from enricher.reader import Headers as AnyHeaders
+from enricher.reader import Reader, Registry, Undecodable
+from enricher.reader.building import MAX_LEVELS
 from enricher.schemas import ENRICHED_CONTACT
 
-MAX_LEVELS = 16
-"""Levels of offers; a history without bundles has one."""
-
-_PREFIX = MARKER + ENRICHED_CONTACT.fingerprint
-
-
-def _unrolled(schema: dict[str, Any], levels: int) -> Any:
-    """The schema with the type of offers written out that many times instead of referring to itself.
-
-    The bytes are the same. In the innermost offers an empty bundle, which is one zero byte, is read as the only symbol
-    of an enum: anything else in its place is an error.
-    """
-    unrolled: Any = deepcopy(schema)
-    history = next(field for field in unrolled["fields"] if field["name"] == "offerHistory")["type"]
-    offers = next(field for field in history["fields"] if field["name"] == "offers")["type"]
-    offer = offers["items"]
-    *others, bundle = offer["fields"]
-    inner: Any = {"name": "end", "type": {"type": "enum", "name": "Empty", "symbols": ["EMPTY"]}}
-    for level in reversed(range(levels)):
-        record = offer | {"name": f"Offer{level}", "fields": [*others, inner]}
-        inner = bundle | {"type": {"type": "array", "items": record}}
-    offers["items"] = inner["type"]["items"]
-    return unrolled
-
-
-_PLAIN: Any = without_logical_types(ENRICHED_CONTACT.raw)
-_READ = fastavro.parse_schema(_unrolled(_PLAIN, MAX_LEVELS))
+SINGLE_OBJECT: Final = Framing.single_object(ENRICHED_CONTACT.fingerprint)
+UNFRAMED: Final = Framing()
 
 
 class UndecodableOutput(ValueError):  # noqa: N818  says what it is
@@ -52,47 +24,116 @@ class UndecodableOutput(ValueError):  # noqa: N818  says what it is
 
 
 class Encoder:
-    """Writes enriched events."""
+    """Writes enriched events in Avro.
 
-    def encode(self, enriched: Enriched) -> bytes:
+    Args:
+        framing: how they tell their schema.
+    """
+
+    def __init__(self, framing: Framing = SINGLE_OBJECT) -> None:
+        self._prefix = framing.prefix
+        self.headers = framing.headers
+
+    def encode(self, enriched: Enriched, record: Record | None = None) -> bytes:
         """The bytes of an enriched event.
 
         Raises:
             Rejected: at stage encode; a value does not fit its type, or bundles go too deep.
         """
+        del record  # the event has all that is written of it
         try:
-            return _PREFIX + write_enriched(enriched, MAX_LEVELS)
+            return self._prefix + write_enriched(enriched, MAX_LEVELS)
         except TooDeep:
-            raise Rejected(
-                Stage.ENCODE, "TooDeep", f"the history has bundles within bundles beyond {MAX_LEVELS} levels"
-            ) from None
+            raise too_deep() from None
         except UnicodeEncodeError:
-            reason = "a text holds half of a surrogate pair, which UTF-8 cannot write"
+            reason = _HALF
         except OverflowError:
             reason = "a number has more than 64 bits"
         # Outside of the handlers, as the library's error holds the text, which is the customer's.
-        raise Rejected(Stage.ENCODE, "NotEncodable", f"a value does not fit the output's schema: {reason}")
+        raise not_encodable(reason)
+
+
+class JsonEncoder:
+    """Writes enriched events in JSON, with the names of the Avro schema, and instants as milliseconds."""
+
+    def encode(self, enriched: Enriched, record: Record | None = None) -> bytes:
+        """The bytes of an enriched event.
+
+        Raises:
+            Rejected: at stage encode; a text is none, or bundles go too deep.
+        """
+        del record
+        check_levels(enriched)
+        try:
+            return msgspec.json.encode(enriched)
+        except UnicodeEncodeError:
+            reason = _HALF
+        raise not_encodable(reason)
+
+    def headers(self, record: Record) -> Headers:
+        """The headers of the output: the input's, but for one that tells another schema."""
+        return UNFRAMED.headers(record)
+
+
+class OutputReader:
+    """Reads enriched events in any framing.
+
+    Args:
+        registry: asked for schemas by their ids; its errors come through. None where there is no registry.
+    """
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._reader = Reader(registry)
+
+    def decode(self, data: bytes | None, headers: AnyHeaders = None) -> Enriched:
+        """The enriched event.
+
+        Raises:
+            UndecodableOutput: it is none.
+        """
+        try:
+            plain = self._reader.plain(data, headers)
+            enriched = msgspec.convert(plain, Enriched)
+            check_levels(enriched)
+        except Undecodable as error:
+            raise UndecodableOutput(str(error)) from None
+        except (msgspec.ValidationError, Rejected, RecursionError):
+            raise UndecodableOutput("it has not the fields of an enriched event") from None
+        return enriched
 
 
 def decode_enriched(data: bytes) -> Enriched:
-    """The enriched event in bytes that ``Encoder`` wrote.
+    """The enriched event in a value that tells its schema without a registry.
 
     Raises:
         UndecodableOutput: it is none.
     """
-    if not data.startswith(MARKER):
-        raise UndecodableOutput("it does not begin with c3 01, as an Avro single object does")
-    if len(data) < HEADER:
-        raise UndecodableOutput("it ends within the fingerprint of its schema")
-    if not data.startswith(_PREFIX):
-        raise UndecodableOutput(f"its schema has the unknown fingerprint {data[2:HEADER].hex()}")
-    stream = BytesIO(data)
-    stream.seek(HEADER)
-    try:
-        fields: Any = fastavro.schemaless_reader(stream, _READ, None)
-        enriched = msgspec.convert(fields, Enriched)
-    except Exception as error:  # noqa: BLE001  fastavro raises whatever the broken bytes lead it to
-        raise UndecodableOutput(f"its Avro body {why_unreadable(error)}") from None
-    if stream.tell() != len(data):
-        raise UndecodableOutput("bytes follow its Avro body")
-    return enriched
+    return _READER.decode(data)
+
+
+def check_levels(enriched: Enriched) -> None:
+    """Refuse bundles that go too deep.
+
+    Raises:
+        Rejected: at stage encode.
+    """
+    level, offers = 0, enriched.offer_history.offers
+    while offers:
+        level += 1
+        if level > MAX_LEVELS:
+            raise too_deep()
+        offers = tuple(part for offer in offers if offer.bundle for part in offer.bundle)
+
+
+def too_deep() -> Rejected:
+    """What is said of bundles within bundles."""
+    return Rejected(Stage.ENCODE, "TooDeep", f"the history has bundles within bundles beyond {MAX_LEVELS} levels")
+
+
+def not_encodable(reason: str) -> Rejected:
+    """What is said of a value that does not fit."""
+    return Rejected(Stage.ENCODE, "NotEncodable", f"a value does not fit the output's schema: {reason}")
+
+
+_HALF: Final = "a text holds half of a surrogate pair, which UTF-8 cannot write"
+_READER: Final = OutputReader()

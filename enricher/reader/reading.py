@@ -200,7 +200,12 @@ def _released(schema: Schema) -> _Plain:
 
 
 def _refuse_body(error: Exception) -> NoReturn:
-    raise Undecodable(f"its Avro body is cut off or broken ({type(error).__name__})") from None
+    """Say what fastavro's error means, without the values that it may show."""
+    if isinstance(error, EOFError):
+        raise Undecodable("its Avro body ends in the middle of a field") from None
+    if isinstance(error, UnicodeDecodeError):
+        raise Undecodable("its Avro body has a text that is not in UTF-8") from None
+    raise Undecodable(f"its Avro body is cut off or does not match the schema ({type(error).__name__})") from None
 
 
 def _check_end(end: int, value: bytes) -> None:

@@ -1,10 +1,12 @@
 """Enriched events as bytes: what is written is read again, by us and by fastavro alone."""
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fastavro
@@ -12,10 +14,12 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from enricher.codec import Encoder, UndecodableOutput, decode_enriched
-from enricher.codec.output import MAX_LEVELS
+from enricher.codec import Encoder, JsonEncoder, OutputReader, UndecodableOutput, decode_enriched
+from enricher.codec.framing import Framing
+from enricher.codec.output import SINGLE_OBJECT
 from enricher.history.wire import MAX_DEPTH, decode_history
-from enricher.model import Enriched, Enrichment, Event, Offer, OfferHistory, Rejected, Status
+from enricher.model import Enriched, Enrichment, Event, Headers, Offer, OfferHistory, Record, Rejected, Status
+from enricher.reader.building import MAX_LEVELS
 from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT
 from tests.strategies import enriched
 
@@ -163,10 +167,12 @@ def test_every_truncation_is_undecodable() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "does not begin with c3 01"),
-        (b"{}", "does not begin with c3 01"),
+        (b"", "is empty"),
+        (b"{}", "not the fields of an enriched event"),
+        (b"plain", "neither Avro nor JSON"),
+        (b"\x00\x00\x00\x00\x01", "the id 1: give the reader a registry"),
         (b"\xc3", "does not begin with c3 01"),
-        (b"\xc3\x01\x00", "ends within the fingerprint"),
+        (b"\xc3\x01\x00", "does not begin with c3 01 and a fingerprint"),
         (b"\xc3\x01" + CUSTOMER_CONTACT.fingerprint + b"\x00", CUSTOMER_CONTACT.fingerprint.hex()),
         (HEADER, "ends in the middle"),
         (HEADER + b"\x02\xff" * 20, "not in UTF-8"),
@@ -184,6 +190,53 @@ def test_an_output_of_a_status_that_does_not_exist() -> None:
     data = Encoder().encode(output(status=Status.UNKNOWN))
     with pytest.raises(UndecodableOutput):
         decode_enriched(data[:-1] + b"\x08")
+
+
+SOURCE = Record("contacts", 3, 42, 0, None, b"", [("a", b"1"), ("__value_schema_id", b"x"), ("b", None)])
+
+
+@pytest.mark.parametrize(
+    ("framing", "start", "headers"),
+    [
+        (Framing.prefixed(258), b"\x00\x00\x00\x01\x02", []),
+        (Framing.headed(bytes(16)), b"", [("__value_schema_id", b"\x01" + bytes(16))]),
+        (SINGLE_OBJECT, HEADER, []),
+    ],
+)
+def test_framings(framing: Framing, start: bytes, headers: Headers) -> None:
+    """What stands before the body, and what in the headers; the input's own header of that name goes."""
+    encoder, value = Encoder(framing), output(Offer("A"))
+    data = encoder.encode(value, SOURCE)
+    assert data == start + Encoder().encode(value)[len(HEADER) :]
+    assert encoder.headers(SOURCE) == [("a", b"1"), ("b", None), *headers]
+    plain = Record("contacts", 3, 42, 0, None, b"", [("a", b"1")])
+    assert encoder.headers(plain) == [("a", b"1"), *headers]
+    registry = SimpleNamespace(
+        get_schema=lambda _: SimpleNamespace(schema_str=ENRICHED_CONTACT.text),
+        get_schema_by_guid=lambda _: SimpleNamespace(schema_str=ENRICHED_CONTACT.text),
+    )
+    assert OutputReader(registry).decode(data, encoder.headers(SOURCE)) == value
+
+
+@given(enriched)
+def test_json(value: Enriched) -> None:
+    """The same value, in JSON."""
+    encoder = JsonEncoder()
+    data = encoder.encode(value)
+    assert decode_enriched(data) == value
+    assert json.loads(data)["contact"]["contactTime"] == value.contact.contact_time
+    assert encoder.headers(SOURCE) == [("a", b"1"), ("b", None)]
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"), [(output(reason="\ud800"), "NotEncodable"), (output(bundled(MAX_LEVELS + 1)), "TooDeep")]
+)
+def test_what_json_cannot_say_is_rejected(value: Enriched, cause: str) -> None:
+    """As in Avro."""
+    with pytest.raises(Rejected) as caught:
+        JsonEncoder().encode(value)
+    assert (caught.value.stage, caught.value.cause) == ("encode", cause)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_hostile_bundles_do_not_end_the_process() -> None:
