@@ -66,8 +66,9 @@ def contestants(overrides: tuple[str, ...], versions: Mapping[str, Path]) -> dic
         Contestant(PLAIN_LOOP, (sys.executable, "-m", "bench.programs.plain_loop")),
         Contestant(GATHER, (sys.executable, "-m", "bench.programs.gather"), share=0.2),
     ]
-    exactly_once = (*overrides, "delivery.guarantee=exactly-once")
     for suffix, script in (versions or {"": SCRIPT}).items():
-        known.append(Contestant(WORKER + suffix, (str(script),), overrides))
-        known.append(Contestant(EXACTLY_ONCE + suffix, (str(script),), exactly_once))
+        # An older version may not know the setting; it listens nowhere, or where nobody else does.
+        sets = overrides if suffix else ("http.listen=127.0.0.1:0", *overrides)
+        known.append(Contestant(WORKER + suffix, (str(script),), sets))
+        known.append(Contestant(EXACTLY_ONCE + suffix, (str(script),), (*sets, "delivery.guarantee=exactly-once")))
     return {contestant.name: contestant for contestant in known}

@@ -132,7 +132,10 @@ class AtLeastOnce:
         """See ``Delivery``."""
         moved = moves(assignments)
         if moved:
+            clock = asyncio.get_running_loop().time
+            began = clock()
             await self._source.commit({assignment.partition: at for assignment, at in moved.items()})
+            self._stats.commit_seconds.add(clock() - began)
             self._stats.commits += 1
             for assignment, at in moved.items():
                 assignment.committed = at

@@ -148,11 +148,15 @@ class ExactlyOnce:
         if not entries and not moved:
             return
         positions = {assignment.partition: at for assignment, at in moved.items()}
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             await self._transactions.commit([entry.output for entry in entries], positions, self._source.group())
         except TransactionAborted as aborted:
+            self._stats.aborted_transactions += 1
             self._put_back(entries, aborted)
             raise CommitFailed(f"the transaction was aborted: {aborted}") from aborted
+        self._stats.commit_seconds.add(clock() - began)
         self._stats.commits += 1
         for assignment, at in moved.items():
             assignment.committed = at

@@ -32,6 +32,7 @@ class Holdings:
         self._stats = stats
         self.buffer = Buffer(max_records, max_bytes)
         self.assignments: dict[tuple[str, int], Assignment] = {}
+        self._epoch = 0
 
     @property
     def current(self) -> ValuesView[Assignment]:
@@ -45,7 +46,8 @@ class Holdings:
     def assign(self, partitions: Mapping[TopicPartition, Position]) -> None:
         """These partitions are ours from now on."""
         for partition, position in partitions.items():
-            assignment = Assignment(partition, position)
+            self._epoch += 1
+            assignment = Assignment(partition, position, self._epoch)
             self.assignments[partition] = assignment
             if assignment.tracker.foreign_metadata:
                 log.warning("commit_metadata_ignored", partition=names([partition]), reason="not of this program")
@@ -70,6 +72,7 @@ class Holdings:
         if not assignment.tracker.track(record.offset):
             self._stats.skipped += 1
             return None
+        assignment.mark(record, now)
         work = Work(record, assignment, now)
         self.buffer.add(work.source, work.size)
         return work

@@ -93,6 +93,11 @@ class Intake:
         else:
             self._admit(work)
 
+    @property
+    def waiting(self) -> int:
+        """How many works wait for a schema, or behind one that does."""
+        return sum(len(waiting.works) for waiting in self._waiting.values())
+
     def revoke(self, partitions: Collection[TopicPartition]) -> list[Work]:
         """Give back what waits of these partitions, and fetch for them no more."""
         dropped: list[Work] = []

@@ -90,6 +90,11 @@ class Lookups:
         self._stopped = True
         self._sleep(None)
 
+    @property
+    def limit(self) -> int:
+        """How many look-ups may be in flight now."""
+        return self._max_in_flight
+
     def pump(self) -> None:
         """Start as many look-ups as may start, and see to it that those that may start later are not forgotten."""
         while (work := self._next()) is not None:
@@ -146,6 +151,8 @@ class Lookups:
         """Look up one work, and then, in the same task, whatever is next."""
         work: Work | None = first
         while work is not None:
+            if work.trace is not None:
+                work.trace.enter(work.attempts)
             started = self._clock()
             try:
                 answer = await self._client.fetch(work.event.customer_id)

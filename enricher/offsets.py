@@ -74,6 +74,16 @@ class OffsetTracker:
             self._tracked.popleft()
 
     @property
+    def base(self) -> int:
+        """The lowest unresolved offset, or the one after the highest seen."""
+        return self._tracked[0] if self._tracked else self._next
+
+    @property
+    def seen(self) -> int:
+        """One past the highest offset seen."""
+        return self._next
+
+    @property
     def pending(self) -> int:
         """How many tracked records are unresolved."""
         return len(self._unresolved)

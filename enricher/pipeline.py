@@ -28,9 +28,11 @@ from enricher.intake import Decoder, Intake, SchemaFetcher
 from enricher.lookups import Lookups
 from enricher.model import Headers, Outgoing, Position, Record, Rejected, TopicPartition
 from enricher.outputs import Encoder, Outputs
-from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Source
+from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Source, Tracing
+from enricher.pulse import Pulse
 from enricher.retry import RetryPolicy
 from enricher.scheduler import Order
+from enricher.state import Holding, State, take_state
 from enricher.stats import Stats
 from enricher.tasks import Tasks
 from enricher.work import Work
@@ -80,6 +82,8 @@ class Pipeline:
         rng: draws jitter.
         stats: where to count; a new one by default.
         fetcher: asks a schema registry, for a decoder that needs one.
+        pulse: told what the pipeline does.
+        tracing: makes traces of events; none by default.
     """
 
     def __init__(
@@ -96,6 +100,8 @@ class Pipeline:
         rng: random.Random | None = None,
         stats: Stats | None = None,
         fetcher: SchemaFetcher | None = None,
+        pulse: Pulse | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._source = source
         self._delivery = delivery
@@ -103,6 +109,8 @@ class Pipeline:
         self._clock = clock
         self._wall_clock = wall_clock
         self.stats = stats or Stats()
+        self._pulse = pulse or Pulse()
+        self._tracing = tracing
         self._outputs = Outputs(
             encoder, options.output_topic, options.dead_letter_topic, options.as_of, options.added_headers
         )
@@ -127,9 +135,9 @@ class Pipeline:
         self._intake = Intake(
             decoder,
             fetcher,
-            admit=self._lookups.admit,
+            admit=self._admit,
             refuse=self.refused,
-            leave_out=self._held.left_out,
+            leave_out=self._leave_out,
             on_resumed=self._let_in,
             spawn=self._tasks.spawn,
         )
@@ -171,6 +179,7 @@ class Pipeline:
 
     async def _work(self) -> None:
         await self._delivery.start()
+        self._pulse.delivering = True
         await self._source.start(self)
         while True:
             await asyncio.sleep(self._options.commit_interval)
@@ -181,7 +190,21 @@ class Pipeline:
                 log.warning("commit_failed", error=str(error))
 
     async def _commit(self) -> None:
-        await self._delivery.commit(self._held.current)
+        if self._tracing is None:
+            await self._delivery.commit(self._held.current)
+        else:
+            await self._commit_traced(self._tracing)
+        self._pulse.committed = time.monotonic()
+
+    async def _commit_traced(self, tracing: Tracing) -> None:
+        began, before = self._clock(), self.stats.commits
+        try:
+            await self._delivery.commit(self._held.current)
+        except CommitFailed as error:
+            tracing.committed(self._clock() - began, error)
+            raise
+        if self.stats.commits > before:  # else there was nothing to commit
+            tracing.committed(self._clock() - began, None)
 
     async def _commit_at_last(self) -> None:
         """Commit, again and again if need be: nobody comes after this."""
@@ -196,7 +219,7 @@ class Pipeline:
 
     async def _drain(self) -> None:
         """Finish what is in flight, commit, close, all within the deadline."""
-        self._draining = True
+        self._draining = self._pulse.draining = True
         deadline = self._clock() + self._options.shutdown_deadline
         reserve = min(COMMIT_RESERVE, self._options.shutdown_deadline / 3)
         log.info("draining", in_flight=self._lookups.scheduler.in_flight, held=self._held.buffer.records)
@@ -239,12 +262,26 @@ class Pipeline:
         """See ``enricher.protocols.Listener``."""
         if self._draining:
             return
-        now = self._clock()
+        now, tracing = self._clock(), self._tracing
+        if tracing is not None:
+            tracing.received(batch)
         for record in batch:
             work = self._held.take(record, now)
-            if work is not None:
-                self._intake.take(work)
+            if work is None:
+                continue
+            if tracing is not None:
+                work.trace = tracing.begin(record)
+            self._intake.take(work)
         self._let_in()
+
+    def _admit(self, work: Work) -> None:
+        self.stats.decoded += 1
+        self._lookups.admit(work)
+
+    def _leave_out(self, work: Work) -> None:
+        if work.trace is not None:
+            work.trace.drop("left-out")
+        self._held.left_out(work)
 
     def _let_in(self) -> None:
         """Start what may start of what was admitted, and pause what is to be paused."""
@@ -286,13 +323,13 @@ class Pipeline:
     # ---- from the answer to the output -------------------------------------------------------------------------
 
     async def _answered(self, work: Work, answer: Answer) -> None:
+        self.stats.answered += 1
         try:
             output = self._outputs.enriched(work, answer)
         except Rejected as rejected:
             await self._reject(work, rejected)
         else:
-            self._held.grow(work, len(output.value or b""))
-            await self._delivery.publish(work, output, None)
+            await self._hand_over(work, output)
 
     async def _unavailable(self, work: Work) -> None:
         try:
@@ -301,8 +338,14 @@ class Pipeline:
             await self._reject(work, rejected)
         else:
             self.stats.passed_through += 1
-            self._held.grow(work, len(output.value or b""))
-            await self._delivery.publish(work, output, None)
+            await self._hand_over(work, output)
+
+    async def _hand_over(self, work: Work, output: Outgoing) -> None:
+        self.stats.encoded += 1
+        self._held.grow(work, len(output.value or b""))
+        if work.trace is not None:
+            output = work.trace.sending(output, dead=False)
+        await self._delivery.publish(work, output, None)
 
     async def _reject(self, work: Work, rejected: Rejected) -> None:
         # A dead letter shares the record's bytes, so nothing grows.
@@ -315,8 +358,12 @@ class Pipeline:
         if rejected is None:
             self.stats.enriched += 1
             self.stats.event_seconds.add(self._clock() - work.received)
+            if work.record.timestamp >= 0:
+                self.stats.event_age_seconds.add((self._wall_clock() - work.record.timestamp) / 1000)
         else:
             self.stats.dead_letters[rejected.stage, rejected.cause] += 1
+        if work.trace is not None:
+            work.trace.end(rejected)
         self._held.resolved(work)
         self._changed.set()
 
@@ -326,12 +373,27 @@ class Pipeline:
 
     def dead_letter(self, work: Work, rejected: Rejected) -> Outgoing:
         """See ``enricher.delivery.Owner``."""
-        return self._outputs.dead_letter(work, rejected)
+        self.stats.rejected[rejected.stage] += 1
+        letter = self._outputs.dead_letter(work, rejected)
+        return letter if work.trace is None else work.trace.sending(letter, dead=True)
 
     def drop(self, work: Work) -> None:
         """See ``enricher.delivery.Owner``."""
+        if work.trace is not None:
+            work.trace.drop()
         self._held.dropped(work)
         self._changed.set()
+
+    # ---- for those who watch -----------------------------------------------------------------------------------
+
+    def holding(self) -> Holding:
+        """What it holds now; asked on the event loop."""
+        handed = sum(assignment.handed for assignment in self._held.current)
+        return Holding(self._held.buffer.records, handed + self._intake.waiting)
+
+    def state(self) -> State:
+        """How it stands now; asked on the event loop."""
+        return take_state(self._held, self._lookups, self._clock(), self._wall_clock() / 1000)
 
     # ---- tasks -------------------------------------------------------------------------------------------------
 

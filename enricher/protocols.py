@@ -7,7 +7,7 @@ adapters to them.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from enricher.model import Offer, Outgoing, Position, Record, TopicPartition
+from enricher.model import Offer, Outgoing, Position, Record, Rejected, TopicPartition
 
 
 class Listener(Protocol):
@@ -175,6 +175,42 @@ class Answer(NamedTuple):
 
     offers: tuple[Offer, ...]
     looked_up_at: int
+
+
+class Trace(Protocol):
+    """The trace of one event, from the taking of its record until it is resolved or dropped."""
+
+    def enter(self, attempts: int) -> None:
+        """What the current task does from now on belongs to it; so many look-ups have begun for it, this one too."""
+        ...
+
+    def sending(self, output: Outgoing, *, dead: bool) -> Outgoing:
+        """An output, or a ``dead`` letter, is about to be handed over. Returns it as it is to be written."""
+        ...
+
+    def end(self, rejected: Rejected | None) -> None:
+        """The output, or the dead letter of a rejected event, was acknowledged."""
+        ...
+
+    def drop(self, outcome: str = "dropped") -> None:
+        """There will be none: the partition went before, or the event was left out."""
+        ...
+
+
+class Tracing(Protocol):
+    """Makes traces. Nothing that it is told may fail it."""
+
+    def received(self, batch: Collection[Record]) -> None:
+        """A batch came."""
+        ...
+
+    def begin(self, record: Record) -> Trace:
+        """A record is taken."""
+        ...
+
+    def committed(self, seconds: float, error: Exception | None) -> None:
+        """A commit has ended that took so long."""
+        ...
 
 
 class HistoryClient(Protocol):

@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from enricher.kafka import QUIET, explain
 from enricher.model import Outgoing
 from enricher.protocols import Delivered, ProduceFailed
+from enricher.pulse import Pulse
 from enricher.topics import fitted, on_error
 
 TICK = 0.02
@@ -41,6 +42,7 @@ DEFAULTS: dict[str, str | int | float | bool] = {
     "message.max.bytes": 8_388_608,  # the broker's limit decides; a dead letter may be as large as its input
     "queue.buffering.max.kbytes": 131_072,
     "client.id": "enricher",
+    "statistics.interval.ms": 5_000,
 }
 FIXED: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
@@ -54,11 +56,13 @@ class KafkaSink:
     Args:
         properties: librdkafka's; ``bootstrap.servers`` is needed, ``DEFAULTS`` may be overridden.
         topics: those that will be written to; they have to exist when it starts.
+        pulse: told of the producer's statistics.
     """
 
-    def __init__(self, properties: Mapping[str, Any], topics: Collection[str]) -> None:
+    def __init__(self, properties: Mapping[str, Any], topics: Collection[str], *, pulse: Pulse | None = None) -> None:
         self._properties = {**DEFAULTS, **properties, **FIXED}
         self._topics = list(topics)
+        self._pulse = pulse or Pulse()
         self._outstanding = 0
         self._at_once = FEW  # records that may still be handed over at once before the next tick
         self._gathered: deque[tuple[Outgoing, Delivered]] = deque()
@@ -74,7 +78,10 @@ class KafkaSink:
         """
         self._loop = asyncio.get_running_loop()
         properties = await fitted(self._properties, self._topics)
-        self._producer = Producer({**properties, "error_cb": on_error}, logger=logging.getLogger("librdkafka.producer"))
+        self._producer = Producer(
+            {**properties, "error_cb": on_error, "stats_cb": self._pulse.take_producer},
+            logger=logging.getLogger("librdkafka.producer"),
+        )
 
     def produce(self, record: Outgoing, delivered: Delivered) -> bool:
         """Hand over one record without waiting; see ``enricher.protocols.Sink``."""

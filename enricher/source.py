@@ -28,6 +28,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from enricher.kafka import QUIET, explain, to_kafka, to_record
 from enricher.model import Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Listener, OnEnd
+from enricher.pulse import Pulse
 from enricher.starts import starts
 
 RebalanceCallback = Callable[[Consumer, list[KafkaPartition]], None]
@@ -46,6 +47,7 @@ DEFAULTS: dict[str, str | int | float | bool] = {
     "queued.max.messages.kbytes": 16_384,
     "fetch.wait.max.ms": 100,
     "client.id": "enricher",
+    "statistics.interval.ms": 5_000,
 }
 FIXED: dict[str, str | int | float | bool] = {
     "enable.auto.commit": False,
@@ -64,13 +66,19 @@ class KafkaSource:
         properties: librdkafka's; ``bootstrap.servers`` and ``group.id`` are needed, ``DEFAULTS`` may be overridden.
         topics: to subscribe to.
         revoke_deadline: seconds that the pipeline gets to say what is to be committed before partitions go.
+        pulse: told what the thread does.
 
     Attributes:
         on_end: see ``enricher.protocols.EndTellingSource``.
     """
 
     def __init__(
-        self, properties: Mapping[str, Any], topics: Collection[str], *, revoke_deadline: float = 10.0
+        self,
+        properties: Mapping[str, Any],
+        topics: Collection[str],
+        *,
+        revoke_deadline: float = 10.0,
+        pulse: Pulse | None = None,
     ) -> None:
         defaults = dict(DEFAULTS)
         if properties.get("group.protocol") == "consumer":
@@ -82,6 +90,7 @@ class KafkaSource:
         )
         self._topics = list(topics)
         self._revoke_deadline = revoke_deadline
+        self._pulse = pulse or Pulse()
         self._commands: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
         self._ahead = threading.Semaphore(BATCHES_AHEAD)
         self._stopping = threading.Event()
@@ -151,13 +160,13 @@ class KafkaSource:
 
     def _run(self) -> None:
         try:
+            callbacks = {
+                "on_commit": self._on_commit,
+                "error_cb": self._on_error,
+                "stats_cb": self._pulse.take_consumer,
+            }
             consumer = Consumer(
-                {
-                    **self._properties,
-                    "enable.partition.eof": self.on_end is not None,
-                    "on_commit": self._on_commit,
-                    "error_cb": self._on_error,
-                },
+                {**self._properties, "enable.partition.eof": self.on_end is not None, **callbacks},
                 logger=logging.getLogger("librdkafka.consumer"),
             )
             try:
@@ -167,7 +176,9 @@ class KafkaSource:
                     on_revoke=self._guarded(self._on_revoke),
                     on_lost=self._guarded(self._on_lost),
                 )
+                self._pulse.consuming = True
                 while not self._stopping.is_set():
+                    self._pulse.polled = time.monotonic()
                     self._post(self._set_group, consumer.consumer_group_metadata())
                     self._obey(consumer)
                     self._read(consumer)
@@ -177,6 +188,7 @@ class KafkaSource:
         except Exception as error:  # noqa: BLE001  whatever it was, the pipeline has to hear of it
             self._post(self._listener.failed, error)
         finally:
+            self._pulse.consuming = False
             self._stopping.set()
             self._answer_commit(CommitFailed("the consumer was closed before the broker answered"))
             self._post(self._set_closed)
@@ -206,6 +218,7 @@ class KafkaSource:
         while not self._ahead.acquire(timeout=POLL):
             if self._stopping.is_set():
                 return
+            self._pulse.polled = time.monotonic()
             self._obey(consumer)  # the loop is behind; heartbeats go on in librdkafka's own thread
         self._post(self._deliver, batch, ends)
 
@@ -243,10 +256,13 @@ class KafkaSource:
         """Keep what a callback raises until ``poll()`` has returned: the binding garbles an exception on its way."""
 
         def guarded(consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+            self._pulse.rebalancing = time.monotonic()
             try:
                 callback(consumer, partitions)
             except Exception as error:  # noqa: BLE001  raised again by _raise_callback_error
                 self._callback_error = error
+            finally:
+                self._pulse.rebalancing = 0.0
 
         return guarded
 
@@ -265,6 +281,7 @@ class KafkaSource:
         self._assigned.update(starts)
         if kafka_partitions:
             consumer.resume(kafka_partitions)  # librdkafka keeps a pause across a rebalance
+        self._pulse.joined = True
         self._post(self._listener.assigned, starts)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:

@@ -7,10 +7,20 @@ is constant; nothing here identifies a customer. Pure.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
 
-BOUNDS: Sequence[float] = tuple(0.0001 * 1.1**step for step in range(150))
-"""Upper bounds of the histogram's buckets, seconds: 0.1 ms to about 150 s, each 10 % above the one before."""
+_DECADE = (
+    "1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.75", "1.9", "2.0", "2.2", "2.4", "2.5", "2.75", "3.0", "3.3",
+    "3.6", "3.9", "4.2", "4.6", "5.0", "5.5", "6.0", "6.6", "7.2", "7.9", "8.6", "9.4",
+)  # fmt: skip
+
+BOUNDS: Sequence[float] = (*(float(f"{m}e{exponent}") for exponent in range(-4, 4) for m in _DECADE), 1e4)
+"""Upper bounds of the histogram's buckets, seconds: 0.1 ms to 10,000 s, each at most 10 % above the one before.
+
+1, 2.5 and 5 of each power of ten are among them, so that what is exported with these bounds is exact.
+"""
 
 
 class Histogram:
@@ -28,6 +38,16 @@ class Histogram:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.count += 1
         self.total += seconds
+
+    def __copy__(self) -> "Histogram":
+        copied = Histogram()
+        copied.counts, copied.count, copied.total = self.counts.copy(), self.count, self.total
+        return copied
+
+    def cumulative(self, bounds: Sequence[float]) -> list[int]:
+        """How many durations were at or below each of ``bounds``, which are among ``BOUNDS`` and in order."""
+        sums = list(accumulate(self.counts))
+        return [sums[bisect_left(BOUNDS, bound)] for bound in bounds]
 
     def quantile(self, q: float) -> float:
         """The upper bound of the bucket that holds the ``q`` quantile (0 to 1); 0 where nothing was counted."""
@@ -47,6 +67,10 @@ class Stats:
     Attributes:
         received: records taken from Kafka.
         skipped: of those, resolved already before a restart or a rebalance.
+        decoded: events that were decoded.
+        answered: events whose history came.
+        encoded: enriched events that were encoded.
+        rejected: events that became dead letters, by stage, counted before these are written.
         enriched: enriched events acknowledged by the broker.
         dead_letters: dead letters acknowledged, by stage and cause.
         passed_through: events published without a history, as the service did not answer.
@@ -57,13 +81,21 @@ class Stats:
         retries: attempts put off to be made again.
         commits: successful commits.
         commit_failures: commits that failed and were tried again.
-        rebalances: assignments and revocations.
+        rebalances: assignments, revocations and losses of partitions.
+        aborted_transactions: transactions of which nothing was written, and that are written again.
         lookup_seconds: time of the attempts that were answered.
         event_seconds: time from taking a record to the acknowledgement of its output.
+        event_age_seconds: time from a record's timestamp to the acknowledgement of its output.
+        commit_seconds: time of the commits that succeeded; under exactly-once, of the transactions.
+        loop_lag_seconds: how late the event loop was with what was due.
     """
 
     received: int = 0
     skipped: int = 0
+    decoded: int = 0
+    answered: int = 0
+    encoded: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
     enriched: int = 0
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
     passed_through: int = 0
@@ -75,10 +107,17 @@ class Stats:
     commits: int = 0
     commit_failures: int = 0
     rebalances: int = 0
+    aborted_transactions: int = 0
     lookup_seconds: Histogram = field(default_factory=Histogram)
     event_seconds: Histogram = field(default_factory=Histogram)
+    event_age_seconds: Histogram = field(default_factory=Histogram)
+    commit_seconds: Histogram = field(default_factory=Histogram)
+    loop_lag_seconds: Histogram = field(default_factory=Histogram)
 
     @property
     def dead_lettered(self) -> int:
         """Dead letters acknowledged, of all causes."""
         return self.dead_letters.total()
+
+    def __copy__(self) -> "Stats":
+        return Stats(**{name.name: copy(getattr(self, name.name)) for name in fields(self)})

@@ -26,6 +26,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from enricher.kafka import explain, to_kafka
 from enricher.model import Outgoing, Position, TopicPartition
 from enricher.protocols import ProduceFailed, TransactionAborted
+from enricher.pulse import Pulse
 from enricher.sink import DEFAULTS
 from enricher.topics import fitted, on_error
 
@@ -58,12 +59,16 @@ class KafkaTransactions:
         properties: librdkafka's; ``bootstrap.servers`` is needed.
         topics: those that will be written to; they have to exist when it starts.
         group_id: of the consumer; it begins the transactional id, for those who look at the broker.
+        pulse: told of the producer's statistics.
     """
 
-    def __init__(self, properties: Mapping[str, Any], topics: Collection[str], group_id: str) -> None:
+    def __init__(
+        self, properties: Mapping[str, Any], topics: Collection[str], group_id: str, *, pulse: Pulse | None = None
+    ) -> None:
         self._properties = {**DEFAULTS, **properties, **FIXED}
         self._topics = list(topics)
         self._group_id = group_id
+        self._pulse = pulse or Pulse()
         self._called = 0.0  # when librdkafka was last called, seconds
         self._producer: Producer | None = None
         self._replaced = 0  # producers given up since the last transaction that was committed
@@ -121,8 +126,9 @@ class KafkaTransactions:
 
     def _create(self) -> Producer:
         transactional_id = f"enricher-{self._group_id}-{uuid4().hex}"
+        callbacks = {"error_cb": on_error, "stats_cb": self._pulse.take_producer}
         return Producer(
-            {**self._properties, "transactional.id": transactional_id, "error_cb": on_error},
+            {**self._properties, "transactional.id": transactional_id, **callbacks},
             logger=logging.getLogger("librdkafka.producer"),
         )
 
@@ -220,7 +226,7 @@ class KafkaTransactions:
                 self._judge(error)
                 if self._closing:
                     raise ProduceFailed("the transactional producer was closed") from error
-                log.info("transaction_call_repeated", error=explain(error.args[0]))
+                log.warning("transaction_call_repeated", error=explain(error.args[0]))
                 time.sleep(PAUSE)
             else:
                 return

@@ -4,8 +4,22 @@ Invariants: an ``Assignment`` is current from the moment when its partition was 
 and never again: what comes late for it is told apart from what a later assignment of the same partition does.
 """
 
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
 from enricher.model import Event, Position, Record, TopicPartition
 from enricher.offsets import OffsetTracker
+
+if TYPE_CHECKING:
+    from enricher.protocols import Trace
+
+
+class Mark(NamedTuple):
+    """When a record was taken (seconds), and its own timestamp (milliseconds since the epoch, or below 0)."""
+
+    offset: int
+    timestamp: int
+    taken: float
 
 
 class Assignment:
@@ -18,17 +32,45 @@ class Assignment:
         current: whether it is still ours.
         dropped: works that will not be resolved here.
         handed: works whose output is handed over and not resolved yet.
+        epoch: the number of this assignment among those of the worker.
+        marks: one record of each time that some were taken, from the last one that is not above the lowest
+            unresolved offset on: they tell how long that has been waiting.
     """
 
-    __slots__ = ("committed", "current", "dropped", "handed", "partition", "tracker")
+    __slots__ = ("_marked", "committed", "current", "dropped", "epoch", "handed", "marks", "partition", "tracker")
 
-    def __init__(self, partition: TopicPartition, position: Position) -> None:
+    def __init__(self, partition: TopicPartition, position: Position, epoch: int = 0) -> None:
         self.partition = partition
         self.tracker = OffsetTracker(position)
         self.committed = position
         self.current = True
         self.dropped = 0
         self.handed = 0
+        self.epoch = epoch
+        self.marks: deque[Mark] = deque()
+        self._marked = float("-inf")
+
+    def mark(self, record: Record, now: float) -> None:
+        """Remember when this record was taken, if it is the first one of its time; cheap, as each one is told."""
+        if now == self._marked:
+            return
+        self._marked = now
+        marks, base = self.marks, self.tracker.base
+        marks.append(Mark(record.offset, record.timestamp, now))
+        while len(marks) > 1 and marks[1].offset <= base:
+            marks.popleft()
+
+    @property
+    def oldest(self) -> "Mark | None":
+        """About the oldest unresolved record: it was taken with, or soon after, this one. None if there is none."""
+        if not self.tracker.pending:
+            return None
+        base, found = self.tracker.base, None
+        for mark in self.marks:
+            if mark.offset > base and found is not None:
+                break
+            found = mark
+        return found
 
     @property
     def working(self) -> int:
@@ -48,11 +90,13 @@ class Work:
         event: the decoded record; there once it was decoded.
         attempts: look-ups made for it, failed ones included.
         started: when the first of them began, seconds.
+        trace: where events are traced.
         last_failed: when the last of them failed (before that, as ``started``), seconds.
     """
 
     __slots__ = (
         "assignment", "attempts", "event", "key", "last_failed", "received", "record", "size", "source", "started",
+        "trace",
     )  # fmt: skip
 
     def __init__(self, record: Record, assignment: Assignment, received: float) -> None:
@@ -63,6 +107,7 @@ class Work:
         self.received = received
         self.size = record.size
         self.event: Event
+        self.trace: Trace | None = None
         self.attempts = 0
         self.started = 0.0
         self.last_failed = 0.0

@@ -18,6 +18,7 @@ from enricher.exactly_once import ExactlyOnce
 from enricher.intake import Decoder, SchemaFetcher
 from enricher.model import Enriched, Event, Headers, Position, Record, Rejected, Stage, TopicPartition
 from enricher.pipeline import Options, Pipeline
+from enricher.protocols import Tracing
 from enricher.stats import Stats
 from enricher.testing.memory import MemoryBroker, MemoryClient, MemorySink, MemorySource, MemoryTransactions
 from tests.virtual_time import run_virtual
@@ -159,6 +160,7 @@ class World:
         sink: MemorySink | None = None,
         transactions: MemoryTransactions | None = None,
         guarantee: str = "at-least-once",
+        tracing: Tracing | None = None,
         seed: int = 0,
         decoder: Decoder | None = None,
         fetcher: SchemaFetcher | None = None,
@@ -179,6 +181,7 @@ class World:
             delivery = AtLeastOnce(source, sink, stats)
         pipeline = Pipeline(
             source, delivery, self.client, decoder or codec, codec, stats=stats, fetcher=fetcher,
+            tracing=tracing,
             options=Options(OUTPUT, LETTERS, **options), clock=loop.time,
             wall_clock=lambda: int(loop.time() * 1000), rng=random.Random(seed),
         )  # fmt: skip

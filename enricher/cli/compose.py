@@ -15,6 +15,8 @@ from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
 from enricher.history import OfferHistoryClient, open_client
 from enricher.pipeline import Options, Pipeline
+from enricher.protocols import Tracing
+from enricher.pulse import Pulse
 from enricher.retry import RetryPolicy
 from enricher.sink import KafkaSink
 from enricher.source import KafkaSource
@@ -49,13 +51,20 @@ def build_decoder(settings: Settings) -> Decoder:
     )
 
 
-def build_pipeline(settings: Settings, client: OfferHistoryClient, stats: Stats) -> Pipeline:
+def build_pipeline(
+    settings: Settings,
+    client: OfferHistoryClient,
+    stats: Stats,
+    pulse: Pulse | None = None,
+    tracing: Tracing | None = None,
+) -> Pipeline:
     """The worker."""
     service, output = settings.service, settings.output
-    source = KafkaSource(settings.kafka.consumer_properties(), settings.input.topics)
+    pulse = pulse or Pulse()
+    source = KafkaSource(settings.kafka.consumer_properties(), settings.input.topics, pulse=pulse)
     return Pipeline(
         source,
-        _build_delivery(settings, source, stats),
+        _build_delivery(settings, source, stats, pulse),
         client,
         build_decoder(settings),
         Encoder(),
@@ -74,15 +83,18 @@ def build_pipeline(settings: Settings, client: OfferHistoryClient, stats: Stats)
             shutdown_deadline=settings.shutdown.deadline,
         ),
         stats=stats,
+        pulse=pulse,
+        tracing=tracing,
     )
 
 
-def _build_delivery(settings: Settings, source: KafkaSource, stats: Stats) -> Delivery:
+def _build_delivery(settings: Settings, source: KafkaSource, stats: Stats, pulse: Pulse) -> Delivery:
     properties = settings.kafka.producer_properties()
     topics = {settings.output.topic, settings.output.dead_letter_topic}
     if settings.delivery.guarantee is Guarantee.EXACTLY_ONCE:
-        return ExactlyOnce(source, KafkaTransactions(properties, topics, settings.kafka.group_id), stats)
-    return AtLeastOnce(source, KafkaSink(properties, topics), stats)
+        transactions = KafkaTransactions(properties, topics, settings.kafka.group_id, pulse=pulse)
+        return ExactlyOnce(source, transactions, stats)
+    return AtLeastOnce(source, KafkaSink(properties, topics, pulse=pulse), stats)
 
 
 def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:

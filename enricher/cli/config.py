@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from enricher.config.document import Row
 
-_WIDEST_COLUMN = 24
+_WIDEST_COLUMN = 32
 
 
 def config(
@@ -22,14 +22,22 @@ def config(
     *,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the settings' file.")] = False,
     docs: Annotated[bool, typer.Option("--docs", help="Print the documentation of all settings, as Markdown.")] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print the documentation of all metrics, as Markdown.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show the effective settings, each with the source that it comes from. Secrets are masked.
 
     Example: enricher config --config enricher.yaml --set service.timeout=2s
     """
-    if schema and docs:
-        raise typer.BadParameter("choose one of --schema and --docs")
+    if schema + docs + metrics > 1:
+        raise typer.BadParameter("choose one of --schema, --docs and --metrics")
+    if metrics:
+        from enricher.observability.document import markdown as metrics_markdown  # noqa: PLC0415  slow to import
+
+        typer.echo(metrics_markdown(), nl=False)
+        return
     if schema or docs:
         from enricher.config.document import json_schema, markdown  # noqa: PLC0415  pydantic is slow to import
 

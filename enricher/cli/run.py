@@ -9,7 +9,7 @@ from enricher.cli.options import ConfigFile, Json, Overrides, load_settings_or_e
 if TYPE_CHECKING:
     import asyncio
 
-    from enricher.config import Settings
+    from enricher.config import Loaded
     from enricher.stats import Stats
 
 
@@ -24,13 +24,14 @@ def run(config: ConfigFile = None, overrides: Overrides = None, *, as_json: Json
     """
     loaded = load_settings_or_exit(config, overrides, as_json=as_json)
     from enricher.cli.compose import run_until_signal  # noqa: PLC0415  half a second that `--help` does without
+    from enricher.cli.traces import trace_ids  # noqa: PLC0415
     from enricher.logs import configure  # noqa: PLC0415
     from enricher.stats import Stats  # noqa: PLC0415
 
-    configure(loaded.settings.logging)
+    configure(loaded.settings.logging, trace_ids=trace_ids(loaded.settings))
     stats = Stats()
     try:
-        run_until_signal(lambda stop: _run(loaded.settings, stats, stop))
+        run_until_signal(lambda stop: _run(loaded, stats, stop))
     except Exception as error:  # whatever ended the worker is its user's to know, without a traceback
         typer.echo(f"enricher: the worker failed: {error}", err=True)
         raise typer.Exit(1) from error
@@ -39,7 +40,7 @@ def run(config: ConfigFile = None, overrides: Overrides = None, *, as_json: Json
             typer.echo(_summary(stats))
 
 
-async def _run(settings: "Settings", stats: "Stats", stop: "asyncio.Event") -> None:
+async def _run(loaded: "Loaded", stats: "Stats", stop: "asyncio.Event") -> None:
     import asyncio  # noqa: PLC0415
     from contextlib import suppress  # noqa: PLC0415
 
@@ -47,10 +48,18 @@ async def _run(settings: "Settings", stats: "Stats", stop: "asyncio.Event") -> N
 
     from enricher import __version__  # noqa: PLC0415
     from enricher.cli.compose import build_client, build_pipeline  # noqa: PLC0415
+    from enricher.cli.serving import watched  # noqa: PLC0415
+    from enricher.cli.traces import open_tracing  # noqa: PLC0415
+    from enricher.pulse import Pulse  # noqa: PLC0415
 
     log = structlog.get_logger(__name__)
+    settings = loaded.settings
     client = build_client(settings)
-    pipeline = build_pipeline(settings, client, stats)
+    pulse = Pulse()
+    traces = open_tracing(settings)
+    if traces is not None:
+        client.route(traces.engine)
+    pipeline = build_pipeline(settings, client, stats, pulse, None if traces is None else traces.events)
     log.info(
         "worker_started",
         version=__version__,
@@ -71,7 +80,8 @@ async def _run(settings: "Settings", stats: "Stats", stop: "asyncio.Event") -> N
 
     tasks = [asyncio.create_task(stop_when_told()), asyncio.create_task(report())]
     try:
-        await pipeline.run()
+        async with watched(loaded, pipeline, pulse):
+            await pipeline.run()
     finally:
         for task in tasks:
             task.cancel()
@@ -80,6 +90,8 @@ async def _run(settings: "Settings", stats: "Stats", stop: "asyncio.Event") -> N
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await client.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
         log.info("worker_ended", **_figures(stats))
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 
 from enricher.as_of import AsOf
+from enricher.config.tracing import Tracing
 from enricher.config.units import Duration, Size
-from enricher.config.values import MIB, Brokers, Count, Path, Properties, Section, Topic, Topics, Url
+from enricher.config.values import MIB, Brokers, Count, Listen, Path, Properties, Section, Topic, Topics, Url
 from enricher.retry import OnUnavailable
 from enricher.scheduler import Order
 
@@ -171,6 +172,16 @@ class Logging(Section):
     )
 
 
+class Http(Section):
+    """What the worker tells of itself: health, metrics, and a page for people."""
+
+    listen: Listen = Field(
+        default="0.0.0.0:8080",
+        description="Address of /livez, /readyz, /startupz, /metrics and the status page; port 0 is any free one, "
+        "off is none.",
+    )
+
+
 class Settings(Section):
     """All settings of the worker. Made by ``enricher.config.load``, which also checks what concerns several."""
 
@@ -183,4 +194,6 @@ class Settings(Section):
     failures: Failures = Field(default_factory=Failures)
     buffer: Buffer = Field(default_factory=Buffer)
     shutdown: Shutdown = Field(default_factory=Shutdown)
+    http: Http = Field(default_factory=Http)
     logging: Logging = Field(default_factory=Logging)
+    tracing: Tracing = Field(default_factory=Tracing)

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from enricher.config.model import Guarantee
+from enricher.config.tracing import is_installed
 from enricher.config.units import format_duration, format_size
 
 
@@ -67,6 +68,12 @@ def _not_below(name: str, floor: str, form: Callable[[Any], str]) -> Rule:
     return rule
 
 
+def _tracing_installed(values: Values) -> Iterator[Contradiction]:
+    if values.get("tracing.enabled") and not is_installed():
+        message = "needs OpenTelemetry, which is not installed"
+        yield Contradiction("tracing.enabled", message, "install enricher[tracing], or leave it out")
+
+
 RULES: tuple[Rule, ...] = (
     _no_loops,
     _outputs_differ,
@@ -74,6 +81,7 @@ RULES: tuple[Rule, ...] = (
     _not_below("service.deadline", "service.timeout", format_duration),
     _not_below("service.backoff.max", "service.backoff.initial", format_duration),
     _not_below("buffer.max_bytes", "input.max_record", format_size),
+    _tracing_installed,
 )
 
 

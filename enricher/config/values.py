@@ -15,9 +15,13 @@ from enricher.config.problems import bad_value
 MIB = 1 << 20
 TOPIC_PATTERN = r"^[a-zA-Z0-9._-]{1,249}$"
 URL_PATTERN = r"^https?://[^@/?#\s]+([/?][^#\s]*)?$"
+LISTEN_PATTERN = r"^(off|(\[[0-9a-fA-F:.%]+\]|[^\s:/@?#\[\]]+):[0-9]{1,5})$"
 PATH_PATTERN = r"^[^.\s]+(\.[^.\s]+)*$"
 
 _MAX_PORT = 65_535
+
+OFF = "off"
+"""An address to listen on that is none."""
 
 
 def _refuse_truth(value: Any) -> Any:
@@ -61,7 +65,13 @@ def _check_broker(address: str) -> str:
 
 
 def _check_url(url: str) -> str:
-    right = "write the whole URL of CustomerOfferHistory, such as http://host:8080/prweb/.../V2/CustomerOfferHistory"
+    return check_http_url(
+        url, "write the whole URL of CustomerOfferHistory, such as http://host:8080/prweb/.../V2/CustomerOfferHistory"
+    )
+
+
+def check_http_url(url: str, right: str) -> str:
+    """Refuse what is no URL of http or https, or holds credentials. ``right`` says what to write."""
     if not url.isascii() or re.search(r"[\x00-\x20\x7f]", url):
         raise bad_value("is no URL: it must be ASCII without spaces", right)
     try:
@@ -84,9 +94,22 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _check_listen(address: str) -> str:
+    port = address.rpartition(":")[2]
+    if re.fullmatch(LISTEN_PATTERN.strip("^$"), address) is None or (address != OFF and int(port) > _MAX_PORT):
+        raise bad_value("is no address to listen on", "write host:port, such as 0.0.0.0:8080 or [::]:8080, or off")
+    return address
+
+
 Count = Annotated[int, Field(ge=1), BeforeValidator(_refuse_truth)]
 Topic = Annotated[str, AfterValidator(_check_topic), WithJsonSchema({"type": "string", "pattern": TOPIC_PATTERN})]
 Path = Annotated[str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "pattern": PATH_PATTERN})]
+Listen = Annotated[
+    str,
+    BeforeValidator(lambda value: OFF if value is False else value),  # YAML's off, without quotes
+    AfterValidator(_check_listen),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": LISTEN_PATTERN}, {"const": False}]}),
+]
 Properties = dict[str, Any]  # ``enricher.config.properties`` checks each
 
 

@@ -95,6 +95,10 @@ class OfferHistoryClient:
             failure = LookupFailure(FailureKind.CONNECTION, f"the look-up broke ({type(error).__name__})")
         raise failure  # outside of the handlers, so that no library error (with a URL or a body) hangs on to it
 
+    def route(self, wrap: Callable[[Engine], Engine]) -> None:
+        """Send through what ``wrap`` makes of the engine. To be called before anything is sent."""
+        self._engine = wrap(self._engine)
+
     async def close(self) -> None:
         """See ``enricher.protocols.HistoryClient``."""
         await self._engine.close()

@@ -15,11 +15,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from enricher.httpd.connection import Exchange
+from enricher.httpd.messages import render, render_error
+from enricher.httpd.server import HttpServer
 from enricher.testing.faults import Faults, Kind
 from enricher.testing.histories import GeneratedHistories, Histories, pretty
-from enricher.testing.http_connection import Exchange
-from enricher.testing.http_messages import render, render_error
-from enricher.testing.http_server import HttpServer
 from enricher.testing.plan import Planner
 from enricher.testing.service_admin import administer
 from enricher.testing.service_call import Call, Places

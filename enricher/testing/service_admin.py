@@ -7,9 +7,9 @@ from typing import Protocol
 
 import msgspec
 
+from enricher.httpd.connection import Exchange
+from enricher.httpd.messages import Request, render, render_error
 from enricher.testing.faults import Faults
-from enricher.testing.http_connection import Exchange
-from enricher.testing.http_messages import Request, render, render_error
 from enricher.testing.service_stats import Stats
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from time import time
 
+from enricher.httpd.connection import Exchange
+from enricher.httpd.messages import render, render_error
 from enricher.testing.faults import Faults, Kind
-from enricher.testing.http_connection import Exchange
-from enricher.testing.http_messages import render, render_error
 from enricher.testing.plan import Plan
 from enricher.testing.service_stats import Counts
 

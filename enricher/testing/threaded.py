@@ -1,16 +1,12 @@
 """The history service in a thread of its own, for tests and programs that are not on its event loop."""
 
-import asyncio
-import threading
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
+from enricher.httpd.loop_thread import LoopThread
 from enricher.testing.faults import Faults
 from enricher.testing.history_service import HistoryServer
 from enricher.testing.service_stats import Stats
-
-T = TypeVar("T")
 
 
 class ThreadedHistoryServer:
@@ -21,11 +17,7 @@ class ThreadedHistoryServer:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._server = HistoryServer(*args, **options)
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._started = threading.Event()
-        self._error: BaseException | None = None
-        self._stop: asyncio.Event | None = None
+        self._runs = LoopThread("history-service", self._server)
 
     def start(self) -> None:
         """Start the thread, and return when the service listens.
@@ -33,19 +25,11 @@ class ThreadedHistoryServer:
         Raises:
             OSError: an address is taken.
         """
-        self._thread = threading.Thread(target=self._run, name="history-service", daemon=True)
-        self._thread.start()
-        self._started.wait()
-        if self._error is not None:
-            self._thread.join()
-            raise self._error
+        self._runs.start()
 
     def stop(self) -> None:
         """Close the service and end the thread. May be called twice."""
-        if self._thread is not None and self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
-            self._thread = None
+        self._runs.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -74,11 +58,11 @@ class ThreadedHistoryServer:
     @property
     def stats(self) -> Stats:
         """A snapshot of the counts."""
-        return self._call(lambda: self._server.stats)
+        return self._runs.call(lambda: self._server.stats)
 
     def reset_stats(self) -> None:
         """Count from zero."""
-        self._call(self._server.reset_stats)
+        self._runs.call(self._server.reset_stats)
 
     @property
     def faults(self) -> Faults:
@@ -87,29 +71,4 @@ class ThreadedHistoryServer:
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self._call(lambda: setattr(self._server, "faults", faults))
-
-    def _call(self, function: Callable[[], T]) -> T:
-        """Run the function on the service's loop."""
-        if self._loop is None or self._thread is None:
-            raise RuntimeError("the service is not running")
-
-        async def call() -> T:
-            return function()
-
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout=30)
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as error:  # noqa: BLE001  it is raised again in the thread that waits for the start
-            self._error = error
-        finally:
-            self._started.set()
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        async with self._server:
-            self._started.set()
-            await self._stop.wait()
+        self._runs.call(lambda: setattr(self._server, "faults", faults))

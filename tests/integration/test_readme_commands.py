@@ -30,6 +30,7 @@ def test_the_commands_work_as_shown(
     tree["input"]["topics"] = [topics[name] for name in tree["input"]["topics"]]
     tree["output"]["topic"] = topics[tree["output"]["topic"]]
     tree["service"]["url"] = tree["service"]["url"].replace("8089", str(port))
+    tree["http"] = {"listen": "127.0.0.1:0"}
     (tmp_path / "enricher.yaml").write_text(yaml.safe_dump(tree), "utf-8")
     produce(kafka.bootstrap_servers, topics["contacts"], sent_contacts(contacts(50, customers=10)))
 

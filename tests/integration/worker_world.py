@@ -174,6 +174,7 @@ class World:
             "output.dead_letter_topic": self.dead,
             "service.url": self.service.url,
             "delivery.commit_interval": "300ms",
+            "http.listen": "127.0.0.1:0",  # several workers share this machine
         }
         return [f"--set={name}={value}" for name, value in {**settings, **(changes or {})}.items()]
 

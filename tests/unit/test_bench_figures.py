@@ -72,4 +72,5 @@ def test_the_programs_of_the_workloads_exist() -> None:
     known = contestants(("service.timeout=1s",), {"": SCRIPT, "@base": SCRIPT})
     assert {name for workload in WORKLOADS for name in workload.programs} <= set(known)
     assert known["worker@base"] == Contestant(WORKER + "@base", (str(SCRIPT),), ("service.timeout=1s",))
-    assert known["worker-exactly-once"].sets == ("service.timeout=1s", "delivery.guarantee=exactly-once")
+    sets = ("http.listen=127.0.0.1:0", "service.timeout=1s", "delivery.guarantee=exactly-once")
+    assert known["worker-exactly-once"].sets == sets

@@ -2,11 +2,14 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+
+from tests.readme import ROOT
 
 PRELUDE = """
 import logging, warnings, structlog
@@ -113,3 +116,63 @@ def test_levels_have_the_names_of_the_setting() -> None:
     """Every level that can be set is one of the standard library's."""
     for level in ("debug", "info", "warning", "error"):
         assert level.upper() in logging.getLevelNamesMapping()
+
+
+def test_what_repeats_is_held_back() -> None:
+    """Five of a kind pass; others are not held back by them; libraries' lines differ by more than their numbers."""
+    code = """
+for number in range(20):
+    log.warning("away", code="TRANSPORT", n=number)
+    log.warning("away", code=str(number))
+    logging.getLogger("lib").info("lost after %d ms", number)
+    log.info("assigned", n=number)
+"""
+    found = events(code)
+    assert sum(event.get("code") == "TRANSPORT" for event in found) == 5
+    assert sum(event["event"] == "away" for event in found) == 25
+    assert sum(event.get("logger") == "lib" for event in found) == 5
+    assert sum(event["event"] == "assigned" for event in found) == 20
+
+
+def test_the_level_changes_while_it_runs() -> None:
+    """Also for loggers that were used before, and for libraries; and back again."""
+    code = """
+from enricher.logs import toggle_debug
+def both(text):
+    log.debug(text)
+    logging.getLogger("lib").debug(text)
+    logging.getLogger("httpx").debug("never: it would tell URLs")
+settings = Logging(level="warning")
+both("a"); log.info("a")
+assert toggle_debug(settings) == "debug"
+both("b"); log.info("b")
+assert toggle_debug(settings) == "warning"
+both("c"); log.info("c")
+assert toggle_debug(Logging(level="debug")) == "debug"
+"""
+    assert [event["event"] for event in events(code, level="warning")] == ["b", "b", "b"]
+
+
+def test_the_current_trace_is_told() -> None:
+    """Where there is one."""
+    code = """
+configure(Logging(level="info", format="json"), trace_ids=lambda: {"trace_id": "4bf9"})
+log.info("x"); logging.getLogger("lib").info("y")
+"""
+    assert [event["trace_id"] for event in events(code)] == ["4bf9", "4bf9"]
+
+
+def test_each_event_is_documented() -> None:
+    """docs/operations.md lists every event with its level, and no other: people make alerts of them."""
+    called = re.compile(r"\blog\.(debug|info|warning|error|exception)\(\s*\"([a-z_]+)\"")
+    in_code = {
+        (name, "error" if level == "exception" else level)
+        for file in sorted((ROOT / "enricher").rglob("*.py"))
+        for level, name in called.findall(file.read_text("utf-8"))
+    }
+    table = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("| event | level | meaning |")[2]
+    listed = set()
+    for row in table.partition("\n\n")[0].splitlines():
+        names, _, rest = row.removeprefix("|").partition("|")
+        listed |= {(name, rest.split("|")[0].strip()) for name in re.findall(r"`([a-z_]+)`", names)}
+    assert in_code == listed

@@ -7,7 +7,7 @@ accepting them again are separate from the connections that there are.
 import asyncio
 import socket
 
-from enricher.testing.http_connection import Connection, Handler
+from enricher.httpd.connection import Connection, Handler
 
 MAX_BODY = 64 * 1024
 
@@ -20,13 +20,23 @@ class HttpServer:
         host: the address to listen on.
         port: 0 for any free one; ``port`` tells which after `listen`.
         max_body: bytes of a request's body; more is answered 413.
+        max_connections: open at once; one more is closed at once. No limit by default.
     """
 
-    def __init__(self, handler: Handler, *, host: str = "127.0.0.1", port: int = 0, max_body: int = MAX_BODY) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        max_body: int = MAX_BODY,
+        max_connections: int | None = None,
+    ) -> None:
         self.handler = handler
         self.host = host
         self.port = port
         self.max_body = max_body
+        self.max_connections = max_connections
         self.opened = 0
         self._connections: set[Connection] = set()
         self._all_left = asyncio.Event()
@@ -64,6 +74,13 @@ class HttpServer:
         for connection in list(self._connections):
             connection.close(now=not connection.idle)
 
+    def sweep(self, idle: float) -> None:
+        """End the connections on which no whole request came for ``idle`` seconds."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._connections):
+            if now - connection.since > idle:
+                connection.close(now=True)
+
     async def close(self, grace: float = 0.0) -> None:
         """Stop listening, wait ``grace`` seconds for answers on their way, and cut what is left."""
         self.refuse()
@@ -84,6 +101,8 @@ class HttpServer:
         """A connection was accepted."""
         self.opened += 1
         self._connections.add(connection)
+        if self.max_connections is not None and len(self._connections) > self.max_connections:
+            connection.close(now=True)
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from enricher.testing.http_messages import Request, render_error
+from enricher.httpd.messages import Request, render_error
 
 MAX_HEAD = 64 * 1024
 _MAX_WAITING = 32
@@ -119,12 +119,14 @@ class Connection(asyncio.Protocol):
         self._continue_due = False
         self._refusal: bytes | None = None  # the last answer of this connection, due after those that wait
         self._linger: asyncio.TimerHandle | None = None
+        self.since = 0.0  # the loop's time of the last whole request, or of the connection's beginning
 
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server."""
         self._transport = cast("asyncio.Transport", transport)  # what a stream server makes; uvloop's is no subclass
+        self.since = asyncio.get_running_loop().time()
         self._server.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -206,6 +208,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is complete."""
         parser = self._parser
+        self.since = asyncio.get_running_loop().time()
         self._continue_due = False
         self._waiting.append(
             Request(
@@ -282,7 +285,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  whatever a handler does, the client gets an answer and we are told
             asyncio.get_running_loop().call_exception_handler({"message": "the handler failed", "exception": error})
             exchange.request.keep_alive = False
-            exchange.send(render_error(500, "internal error of the history service"))
+            exchange.send(render_error(500, "internal error"))
 
     def _throttle(self) -> None:
         """Stop reading while too much waits, so that one client's pipeline stays bounded."""

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enricher.httpd.connection import MAX_HEAD, Exchange
+from enricher.httpd.messages import Request, render
+from enricher.httpd.server import MAX_BODY, HttpServer
 from enricher.testing.faults import Faults
 from enricher.testing.histories import FixedHistories, GeneratedHistories
 from enricher.testing.history_service import PATH, HistoryServer
-from enricher.testing.http_connection import MAX_HEAD, Exchange
-from enricher.testing.http_messages import Request, render
-from enricher.testing.http_server import MAX_BODY, HttpServer
 from enricher.testing.threaded import ThreadedHistoryServer
 from tests.harness.waiting import wait_until_async
 from tests.unit.service_talk import LOOPS, ask, client, post, run, talk

@@ -1,0 +1,81 @@
+"""The heartbeat of the worker's event loop, and what it remembers of the last minutes.
+
+Invariant: a beat costs some microseconds; how late it comes is the loop's lag.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from enricher.observability.view import NOTHING_RECENT, Recent
+from enricher.pulse import Pulse
+from enricher.state import Holding
+from enricher.stats import Stats
+
+INTERVAL = 0.25
+"""Seconds between two beats."""
+
+KEEP_EVERY = 10.0
+"""Seconds between two moments that are remembered."""
+
+KEPT = 30
+"""Moments that are remembered: five minutes."""
+
+
+class _Moment(NamedTuple):
+    at: float
+    enriched: int
+    failures: Counter[str]
+    dead_letters: Counter[tuple[str, str]]
+
+
+class Heartbeat:
+    """Beats as long as the event loop runs.
+
+    Args:
+        stats: looked at for progress.
+        pulse: told of each beat.
+        holding: asked at each beat.
+    """
+
+    def __init__(self, stats: Stats, pulse: Pulse, holding: Callable[[], Holding]) -> None:
+        self._stats = stats
+        self._pulse = pulse
+        self._holding = holding
+        self._moments: deque[_Moment] = deque(maxlen=KEPT)
+        self._counts: tuple[int, ...] = ()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            due = time.monotonic() + INTERVAL
+            await asyncio.sleep(INTERVAL)
+            now = time.monotonic()
+            self._stats.loop_lag_seconds.add(max(0.0, now - due))
+            self.beat(now)
+
+    def beat(self, now: float) -> None:
+        """Note that the loop runs, and whether anything goes on."""
+        pulse, stats = self._pulse, self._stats
+        pulse.loop = now
+        pulse.held, pulse.handed = self._holding()
+        counts = (stats.received, stats.enriched, stats.lookups, stats.failures.total(), stats.dead_lettered)
+        if counts != self._counts or not pulse.held:
+            self._counts = counts
+            pulse.progressed = now
+        if not self._moments or now - self._moments[-1].at >= KEEP_EVERY:
+            self._moments.append(_Moment(now, stats.enriched, Counter(stats.failures), Counter(stats.dead_letters)))
+
+    def recent(self, now: float) -> Recent:
+        """What has happened since the oldest moment that is remembered."""
+        if not self._moments:
+            return NOTHING_RECENT
+        then, stats = self._moments[0], self._stats
+        return Recent(
+            now - then.at,
+            stats.enriched - then.enriched,
+            stats.failures - then.failures,
+            stats.dead_letters - then.dead_letters,
+        )

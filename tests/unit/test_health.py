@@ -1,0 +1,125 @@
+"""When the worker counts as alive, ready and started."""
+
+from typing import Any
+
+import pytest
+
+from enricher.observability.health import live, ready, started
+from enricher.observability.heartbeat import Heartbeat
+from enricher.pulse import Pulse
+from enricher.state import Holding
+from enricher.stats import Stats
+
+NOW = 10_000.0
+
+
+def pulse(**changes: Any) -> Pulse:
+    """A worker that works: everything was just now."""
+    well: dict[str, Any] = {
+        "started": 1.0, "loop": NOW, "consuming": True, "polled": NOW, "joined": True, "delivering": True,
+        "committed": NOW, "progressed": NOW, "held": 10,
+    }  # fmt: skip
+    return Pulse(**{**well, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rebalancing": NOW - 100, "polled": NOW - 100},
+        {"consuming": False, "polled": 0.0},
+        {"progressed": NOW - 1000, "held": 0},
+        {"progressed": NOW - 1000, "handed": 3},
+        {"progressed": NOW - 1000, "committed": NOW - 400},
+        {"progressed": NOW - 1000, "draining": True},
+        {"progressed": NOW - 302},
+        {"loop": 0.0, "started": NOW - 5},
+    ],
+    ids=["well", "rebalance", "no-consumer-yet", "idle", "broker-silent", "commits-fail", "draining", "patient", "new"],
+)
+def test_alive(changes: dict[str, Any]) -> None:
+    """None of these is mended by a restart."""
+    assert live(pulse(**changes), NOW, attempt=5.0).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"loop": NOW - 31}, "the event loop has not run for 31 s"),
+        ({"loop": 0.0, "started": NOW - 31}, "the event loop has not run for 31 s"),
+        ({"polled": NOW - 61}, "the consumer's thread has not polled for 61 s"),
+        ({"rebalancing": NOW - 601}, "the consumer's thread has been in a rebalance for 601 s"),
+        ({"progressed": NOW - 306}, "nothing has happened to 10 records for 306 s, and nothing explains it"),
+    ],
+    ids=["loop", "loop-never", "thread", "rebalance", "stall"],
+)
+def test_not_alive(changes: dict[str, Any], reason: str) -> None:
+    """Each of these is, and says what it is."""
+    assert live(pulse(**changes), NOW, attempt=5.0) == (False, (reason,))
+
+
+def test_a_stalled_loop_is_told_once() -> None:
+    """When the loop does not run nothing is noted, so that no progress says nothing more."""
+    assert len(live(pulse(loop=NOW - 400, progressed=NOW - 400), NOW, attempt=5.0).reasons) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "partitions", "joined", "reason"),
+    [
+        ({}, 4, False, None),
+        ({}, 0, True, None),
+        ({}, 0, False, "the consumer has not joined its group yet"),
+        ({"delivering": False}, 0, False, "the producer has not found its brokers and topics yet"),
+        ({"draining": True}, 4, True, "the worker is draining"),
+        ({"schemas": False}, 4, True, "the schemas of the outputs are not known yet"),
+    ],
+    ids=["working", "idle", "joining", "connecting", "draining", "schemas"],
+)
+def test_ready(changes: dict[str, Any], partitions: int, joined: bool, reason: str | None) -> None:  # noqa: FBT001
+    """A worker is ready when it works, or would."""
+    verdict = ready(pulse(**changes), partitions=partitions, joined=joined)
+    assert verdict == (reason is None, () if reason is None else (reason,))
+
+
+def test_started() -> None:
+    """When the loop has run once; that Kafka does not answer is no reason to start again."""
+    assert not started(Pulse(started=5.0)).ok
+    assert started(Pulse(started=5.0, loop=6.0, delivering=False)).ok
+
+
+def test_a_beat_notes_progress() -> None:
+    """Whatever is counted is progress, and so is to have nothing to do."""
+    stats, seen = Stats(), Pulse()
+    holding = [Holding(3, 1)]
+    heartbeat = Heartbeat(stats, seen, lambda: holding[0])
+    heartbeat.beat(1.0)
+    assert (seen.loop, seen.held, seen.handed, seen.progressed) == (1.0, 3, 1, 1.0)
+    heartbeat.beat(2.0)
+    assert (seen.loop, seen.progressed) == (2.0, 1.0)
+    for now, count in enumerate(("received", "enriched", "lookups"), 3):
+        setattr(stats, count, 1)
+        heartbeat.beat(float(now))
+        assert seen.progressed == float(now)
+    stats.failures["Timeout"] += 1
+    heartbeat.beat(6.0)
+    assert seen.progressed == 6.0
+    holding[0] = Holding(0, 0)
+    heartbeat.beat(9.0)
+    assert seen.progressed == 9.0
+
+
+def test_the_last_minutes_are_remembered() -> None:
+    """Counts since five minutes ago, or since the start if that was later."""
+    stats = Stats()
+    heartbeat = Heartbeat(stats, Pulse(), lambda: Holding(0, 0))
+    assert heartbeat.recent(0.0).seconds == 0.0
+    for now in range(0, 1000, 5):
+        stats.enriched += 1
+        stats.failures["Timeout"] += 1
+        heartbeat.beat(float(now))
+    stats.dead_letters["decode", "InvalidJson"] += 1
+    recent = heartbeat.recent(995.0)
+    assert 280.0 <= recent.seconds <= 310.0
+    assert recent.enriched == pytest.approx(recent.seconds / 5, abs=2)
+    assert recent.failures["Timeout"] == recent.enriched
+    assert recent.dead_letters == {("decode", "InvalidJson"): 1}
