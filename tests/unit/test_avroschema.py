@@ -254,7 +254,10 @@ def test_fastavro_reads_what_is_said_to_be_readable(reader: Any, writer: Any) ->
     stream = BytesIO()
     fastavro.schemaless_writer(stream, fastavro.parse_schema(writer), generate_one(writer))
     stream.seek(0)
-    fastavro.schemaless_reader(stream, fastavro.parse_schema(writer), fastavro.parse_schema(reader))
+    try:
+        fastavro.schemaless_reader(stream, fastavro.parse_schema(writer), fastavro.parse_schema(reader))
+    except UnicodeDecodeError:
+        return  # bytes may be read as a string, by the specification; these are no text, whatever the schemas say
     assert not stream.read(1)
 
 
