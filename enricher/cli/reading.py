@@ -4,9 +4,10 @@ Invariants: the end is fixed when reading begins, so that it is reached while th
 the length of the topic. Gaps in offsets (compaction, transaction markers) are no special case.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException
@@ -17,6 +18,35 @@ from enricher.model import Record
 
 TIMEOUT = 10.0
 BATCH = 500
+PATIENCE = 30.0
+"""Seconds for a broker to come to know what it leads and coordinates: it answers before it does."""
+
+_TEMPORARY = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError._WAIT_COORD,  # noqa: SLF001  a constant, named so by the library
+}
+
+T = TypeVar("T")
+
+
+def ask_patiently(ask: Callable[[], T]) -> T:
+    """What a broker answers; asks again while it says that it is not ready.
+
+    Raises:
+        KafkaException: it says something else, or still that after ``PATIENCE`` seconds.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _TEMPORARY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 class Bounds(NamedTuple):
@@ -53,6 +83,8 @@ class TopicReader:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
+                "queued.min.messages": 2_000,  # of each partition: small records cost librdkafka half a kB each
+                "queued.max.messages.kbytes": 16_384,
                 "log_level": 2,  # what goes wrong is raised; librdkafka would write a line for each try to connect
             }
         )
@@ -82,6 +114,9 @@ class TopicReader:
 
     def _offsets(self, at: int) -> dict[int, int]:
         """The offsets at a time, or at one end of the log: the broker tells them apart by the sign."""
+        return ask_patiently(lambda: self._ask_offsets(at))
+
+    def _ask_offsets(self, at: int) -> dict[int, int]:
         asked = [KafkaPartition(self.topic, partition, at) for partition in self.partitions]
         offsets = {}
         for answer in self._consumer.offsets_for_times(asked, timeout=TIMEOUT):

@@ -18,7 +18,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from enricher.audit import Audit, Report
 from enricher.cli.ranges import Edge, Point, resolve
-from enricher.cli.reading import TIMEOUT, Bounds, TopicReader
+from enricher.cli.reading import TIMEOUT, Bounds, TopicReader, ask_patiently
 from enricher.codec import UndecodableOutput, decode_enriched
 from enricher.completed import Range
 from enricher.config import Settings
@@ -152,17 +152,21 @@ def _committed(settings: Settings, partitions: list[TopicPartition]) -> dict[Top
             "log_level": 2,
         }
     )
+    asked = [KafkaPartition(*partition) for partition in partitions]
+
+    def ask() -> dict[TopicPartition, Position]:
+        positions = {}
+        for at in consumer.committed(asked, timeout=TIMEOUT):
+            if at.error is not None:
+                raise KafkaException(at.error)
+            if at.offset >= 0:
+                positions[TopicPartition(at.topic, at.partition)] = Position(at.offset, at.metadata or "")
+        return positions
+
     try:
-        committed = consumer.committed([KafkaPartition(*p) for p in partitions], timeout=TIMEOUT)
+        return ask_patiently(ask)
     finally:
         consumer.close()
-    positions = {}
-    for at in committed:
-        if at.error is not None:
-            raise KafkaException(at.error)
-        if at.offset >= 0:
-            positions[TopicPartition(at.topic, at.partition)] = Position(at.offset, at.metadata or "")
-    return positions
 
 
 def _untimed(kafka: dict[str, Any], topics: tuple[str, ...]) -> set[str]:
