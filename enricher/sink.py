@@ -36,7 +36,7 @@ MANY = 500
 
 DEFAULTS: dict[str, str | int | float | bool] = {
     **QUIET,
-    "linger.ms": 1,
+    "linger.ms": 0.1,  # enough for what is handed over together; what comes alone should not wait
     "compression.type": "lz4",
     "partitioner": "murmur2_random",  # as Java's producers do it: a key stays in the partition people expect
     "message.max.bytes": 8_388_608,  # the broker's limit decides; a dead letter may be as large as its input
