@@ -31,7 +31,8 @@ class Workload(NamedTuple):
     @property
     def limit(self) -> float | None:
         """Events per second that the service's latency allows, where that is what bounds them."""
-        return self.in_flight / self.latency * 1_000 if self.latency and not self.rate else None
+        bounds = self.latency and not self.rate and not self.skew
+        return self.in_flight / self.latency * 1_000 if bounds else None
 
 
 WORKLOADS = (
