@@ -19,10 +19,10 @@ class Result(NamedTuple):
     Attributes:
         events: given.
         missing: of those, not in the output at the deadline.
-        events_per_second: from the first output seen to the last.
+        events_per_second: from the first request that the service got to the last output.
         share_of_limit: of the events per second that the service's latency allows.
-        cpu_us_per_event: user and system time of the process, from the first output to the last.
-        start_cpu_ms: the same up to the first output, which is apart.
+        cpu_us_per_event: user and system time of the process in that time.
+        start_cpu_ms: the same before it.
         start_seconds: from the start of the process to the first output.
         added_p50_ms, added_p99_ms: from before the input is written to the broker's time of the output, less the
             service's latency.
@@ -73,10 +73,10 @@ FIGURES = (
 
 
 def speed(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Events per second, and CPU seconds per event, from the first sample with an output to the last with a new one."""
-    begun = next((sample for sample in samples if sample.done), None)
-    if begun is None:
+    """Events per second, and CPU seconds per event, from the first sample to the last with a new output."""
+    if not samples:
         return 0.0, 0.0
+    begun = samples[0]
     ended = next(sample for sample in samples if sample.done == samples[-1].done)
     done = ended.done - begun.done
     if not done or ended.at <= begun.at:

@@ -43,7 +43,7 @@ def measure(workload: Workload, contestant: Contestant, brokers: str, events: in
     try:
         addresses = json.loads(wait_until(lambda: next(iter(service.out), ""), "the history service", 30))
         job = Job(brokers, topic, output, addresses["url"], workload.in_flight)
-        watch = _Watch(contestant, job)
+        watch = _Watch(contestant, job, addresses["admin"])
         try:
             if workload.rate:
                 watch.warm_up(records[:PARTITIONS])
@@ -53,12 +53,10 @@ def measure(workload: Workload, contestant: Contestant, brokers: str, events: in
             peak, figures = watch.end()
         finally:
             watch.close()
-        with urllib.request.urlopen(f"{addresses['admin']}/stats", timeout=10) as answer:  # noqa: S310  our own
-            served = json.load(answer)
+        served = _stats(addresses["admin"])
     finally:
         service.stop()
     rate, cpu = speed(watch.samples)
-    first = next((sample for sample in watch.samples if sample.done), Sample(watch.begun, 0, 0.0))
     added = [seconds * 1e3 - workload.latency for seconds in watch.latencies] if workload.rate else []
     return Result(
         events=events,
@@ -66,7 +64,7 @@ def measure(workload: Workload, contestant: Contestant, brokers: str, events: in
         events_per_second=rate,
         share_of_limit=rate / workload.limit if workload.limit else None,
         cpu_us_per_event=cpu * 1e6,
-        start_cpu_ms=(first.cpu if not workload.rate else watch.start_cpu) * 1e3,
+        start_cpu_ms=watch.samples[0].cpu * 1e3 if watch.samples else 0.0,
         start_seconds=watch.first_output - watch.begun,
         added_p50_ms=percentile(added, 0.5) if added else None,
         added_p99_ms=percentile(added, 0.99) if added else None,
@@ -75,6 +73,12 @@ def measure(workload: Workload, contestant: Contestant, brokers: str, events: in
         calls_per_event=served["requests"] / events,
         connections=served["connections_opened"],
     )
+
+
+def _stats(service: str) -> Mapping[str, Any]:
+    with urllib.request.urlopen(f"{service}/stats", timeout=10) as answer:  # noqa: S310  our own
+        counts: Mapping[str, Any] = json.load(answer)
+    return counts
 
 
 def _records(workload: Workload, events: int) -> Iterator[Sent]:
@@ -102,8 +106,9 @@ def _write(job: Job, records: list[Sent], rate: int) -> None:
 class _Watch:
     """A program while it runs, and what comes out of it."""
 
-    def __init__(self, contestant: Contestant, job: Job) -> None:
+    def __init__(self, contestant: Contestant, job: Job, service: str) -> None:
         self._job = job
+        self._service = service
         self._consumer = Consumer(
             {"bootstrap.servers": job.brokers, "group.id": "bench", "enable.auto.commit": False, "check.crcs": False}
         )
@@ -111,7 +116,6 @@ class _Watch:
         self._consumer.assign([KafkaPartition(topic, p, 0) for topic in topics for p in range(PARTITIONS)])
         self.begun = time.monotonic()
         self.first_output = self.begun
-        self.start_cpu = 0.0
         self.done = 0
         self.samples: list[Sample] = []
         self.latencies: list[float] = []
@@ -123,8 +127,7 @@ class _Watch:
         produce(self._job.brokers, self._job.topic, records)
         self.until(len(records))
         self.done = 0
-        self.start_cpu = self._program.cpu_seconds()
-        self.samples.clear()
+        self.samples[:] = [self._sample()]
         self.latencies.clear()
 
     def until(self, events: int) -> None:
@@ -133,7 +136,7 @@ class _Watch:
         while self.done < events:
             assert self._program.running, self._program.tail()
             # By reading, since the ends of the logs count the markers of transactions too.
-            seen = sum(self._take(message) for message in self._consumer.consume(500, 0.05))
+            seen = sum(self._take(message) for message in self._consumer.consume(500, 0.02))
             now = time.monotonic()
             if seen:
                 moved = now
@@ -143,7 +146,11 @@ class _Watch:
                 return
             self.done += seen
             self._peak = max(self._peak, self._program.rss())
-            self.samples.append(Sample(now, self.done, self._program.cpu_seconds()))
+            if self.samples or self.done or _stats(self._service)["requests"]:
+                self.samples.append(self._sample())
+
+    def _sample(self) -> Sample:
+        return Sample(time.monotonic(), self.done, self._program.cpu_seconds())
 
     def _take(self, message: Message) -> bool:
         if message.error() is not None:
