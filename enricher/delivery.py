@@ -107,7 +107,7 @@ class AtLeastOnce:
 
     async def publish(self, work: Work, output: Outgoing, rejected: Rejected | None) -> None:
         """See ``Delivery``."""
-        assignment = work.assignment
+        assignment, topic = work.assignment, output.topic  # the output itself is the sink's from here on
 
         def delivered(error: ProduceFailed | None) -> None:
             assignment.handed -= 1
@@ -119,7 +119,7 @@ class AtLeastOnce:
                 self._owner.refused(work, Rejected(Stage.PRODUCE, "OutputTooLarge", str(error)))
             else:
                 what = "dead letter" if rejected else "output"
-                self._owner.failed(ProduceFailed(f"the {what} for topic {output.topic} was not written: {error}"))
+                self._owner.failed(ProduceFailed(f"the {what} for topic {topic} was not written: {error}"))
 
         while assignment.current:
             if self._sink.produce(output, delivered):
@@ -151,7 +151,8 @@ class AtLeastOnce:
         del assignments
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._sink.flush()
+                while any(assignment.handed for assignment in going):  # not for those of partitions that stay
+                    await self._sink.writable()
         return {assignment.partition: at for assignment, at in moves(going).items()}
 
     async def close(self) -> None:

@@ -115,6 +115,18 @@ class Holdings:
             self._source.pause(changes.pause)
         if changes.resume:
             self._source.resume(changes.resume)
+        if self.buffer.paused or self._stats.paused:
+            self._tell()
+
+    def _tell(self) -> None:
+        """What is paused, and what of that because the map of completed offsets might not fit any more."""
+        paused = self.buffer.paused
+        full = frozenset(partition for partition in paused if self.assignments[partition].tracker.full)
+        added = full - self._stats.full
+        if added:
+            self._stats.filled += len(added)
+            log.warning("partitions_full", partitions=names(added), reason="many records wait for few that are slow")
+        self._stats.paused, self._stats.full = paused, full
 
 
 def names(partitions: Collection[TopicPartition]) -> list[str]:

@@ -45,9 +45,6 @@ COMMIT_RESERVE = 3.0
 COMMIT_RETRY = 0.1
 """Seconds between two tries of the last commit."""
 
-SETTLE_FLOOR = 2.0
-"""Seconds that a revocation keeps for writing and committing, however long the look-ups took."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -63,6 +60,7 @@ class Options:
     max_records: int = 10_000
     max_bytes: int = 64 << 20
     revoke_grace: float = 3.0
+    revoke_floor: float = 2.0
     shutdown_deadline: float = 25.0
     added_headers: Headers = field(default_factory=list)  # of every output and dead letter, after the input's
 
@@ -289,18 +287,20 @@ class Pipeline:
         self._lookups.pump()
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Position]:
-        """See ``enricher.protocols.Listener``. What is in flight gets ``Options.revoke_grace``."""
+        """See ``enricher.protocols.Listener``. What is in flight gets ``Options.revoke_grace``.
+
+        All of it shares one deadline, of which ``Options.revoke_floor`` is kept for writing and committing.
+        """
         self.stats.rebalances += 1
         going = self._held.of(partitions)
-        deadline = self._clock() + self._options.revoke_grace
+        deadline = self._clock() + self._options.revoke_grace + self._options.revoke_floor
         self._drop_waiting(partitions)
         if not self._draining:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.revoke_grace):
                     while any(assignment.working for assignment in going):
                         await self._change()
-        grace = max(SETTLE_FLOOR, deadline - self._clock())
-        positions = await self._delivery.settle(going, self._held.current, grace)
+        positions = await self._delivery.settle(going, self._held.current, max(0.0, deadline - self._clock()))
         self._forget(partitions)
         log.info("partitions_revoked", partitions=names(partitions), all=len(self._held.current))
         return positions

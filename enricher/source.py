@@ -10,7 +10,9 @@ Invariants:
 - A partition is read from the committed offset with the commit's metadata, looked up at each assignment, never from a
   position that the client remembered. An offset outside the log follows ``auto.offset.reset``; its metadata is void.
 - Nothing is committed for a partition that is not assigned.
-- The thread never waits for the event loop without a bound, and polls at least every ``POLL`` seconds otherwise.
+- The thread never waits for the event loop without a bound: while the loop is blocked it pauses everything and goes on
+  polling, so that the group does not take the worker for dead (``max.poll.interval.ms``).
+- All that happens inside a rebalance is bounded (``enricher.consumer.times``).
 """
 
 import asyncio
@@ -18,6 +20,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -25,11 +28,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from enricher.kafka import QUIET, explain, to_kafka, to_record
+from enricher.consumer import commit_before_leaving, configuration, failure, incremental, times
+from enricher.kafka import explain, to_kafka, to_record
 from enricher.model import Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Listener, OnEnd
 from enricher.pulse import Pulse
-from enricher.starts import starts
+from enricher.starts import patient_starts
 
 RebalanceCallback = Callable[[Consumer, list[KafkaPartition]], None]
 
@@ -38,34 +42,20 @@ log = structlog.get_logger(__name__)
 POLL = 0.1
 BATCH = 500
 BATCHES_AHEAD = 2  # what the thread may be ahead of the loop
-START_TIMEOUT = 60.0
 
-DEFAULTS: dict[str, str | int | float | bool] = {
-    **QUIET,
-    "auto.offset.reset": "earliest",
-    "partition.assignment.strategy": "cooperative-sticky",
-    "queued.max.messages.kbytes": 16_384,
-    "fetch.wait.max.ms": 100,
-    "client.id": "enricher",
-    "statistics.interval.ms": 5_000,
-}
-FIXED: dict[str, str | int | float | bool] = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-}
-
-
-class SourceFailed(Exception):  # noqa: N818  says what happened
-    """The consumer met an error that it cannot recover from."""
+PATIENCE = 1.0
+"""Seconds that the loop may be behind before everything is paused: a pause throws away what was fetched ahead."""
 
 
 class KafkaSource:
     """A consumer group's member, as ``enricher.protocols.Source`` wants it.
 
     Args:
-        properties: librdkafka's; ``bootstrap.servers`` and ``group.id`` are needed, ``DEFAULTS`` may be overridden.
+        properties: librdkafka's; ``bootstrap.servers`` and ``group.id`` are needed, ``enricher.consumer.DEFAULTS`` may
+            be overridden.
         topics: to subscribe to.
-        revoke_deadline: seconds that the pipeline gets to say what is to be committed before partitions go.
+        revoke_deadline: seconds that the pipeline gets to say what is to be committed before partitions go;
+            ``enricher.consumer.times`` says by default.
         pulse: told what the thread does.
 
     Attributes:
@@ -77,25 +67,24 @@ class KafkaSource:
         properties: Mapping[str, Any],
         topics: Collection[str],
         *,
-        revoke_deadline: float = 10.0,
+        revoke_deadline: float | None = None,
         pulse: Pulse | None = None,
     ) -> None:
-        defaults = dict(DEFAULTS)
-        if properties.get("group.protocol") == "consumer":
-            del defaults["partition.assignment.strategy"]  # the broker assigns (KIP-848), and librdkafka refuses it
-        self._properties = {**defaults, **properties, **FIXED}
-        self._incremental = (
-            "cooperative" in str(self._properties.get("partition.assignment.strategy", ""))
-            or self._properties.get("group.protocol") == "consumer"
-        )
+        self._properties = configuration(properties)
+        self._incremental = incremental(self._properties)
         self._topics = list(topics)
-        self._revoke_deadline = revoke_deadline
+        self._times = times(properties)
+        self._revoke_deadline = self._times.answer if revoke_deadline is None else revoke_deadline
         self._pulse = pulse or Pulse()
         self._commands: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
         self._ahead = threading.Semaphore(BATCHES_AHEAD)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._assigned: set[TopicPartition] = set()  # the thread's own
+        # The thread's own:
+        self._assigned: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()  # by the pipeline
+        # What was read while the loop is blocked; everything is paused then.
+        self._backlog: deque[tuple[list[Record], dict[TopicPartition, int]]] = deque()
         self._group: object = None
         self.on_end: OnEnd | None = None
         self._ends: dict[TopicPartition, int] = {}  # met in the batch that is being put together
@@ -117,11 +106,22 @@ class KafkaSource:
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Deliver no more of these until resumed; see ``enricher.protocols.Source``."""
-        self._send(lambda consumer: consumer.pause(self._current(partitions)))
+
+        def pause(consumer: Consumer) -> None:
+            self._paused.update(self._assigned & set(partitions))
+            consumer.pause(self._current(partitions))
+
+        self._send(pause)
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         """Deliver again; see ``enricher.protocols.Source``."""
-        self._send(lambda consumer: consumer.resume(self._current(partitions)))
+
+        def resume(consumer: Consumer) -> None:
+            self._paused.difference_update(partitions)
+            if not self._backlog:
+                consumer.resume(self._current(partitions))
+
+        self._send(resume)
 
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit and wait for the broker's answer; see ``enricher.protocols.Source``. One at a time."""
@@ -185,6 +185,8 @@ class KafkaSource:
                 self._obey(consumer)
             finally:
                 consumer.close()  # commits nothing by itself; revokes through _on_revoke, then leaves the group
+        except KafkaException as error:
+            self._post(self._listener.failed, failure(error.args[0]))
         except Exception as error:  # noqa: BLE001  whatever it was, the pipeline has to hear of it
             self._post(self._listener.failed, error)
         finally:
@@ -206,21 +208,35 @@ class KafkaSource:
                 self._answer_commit(CommitFailed(explain(error.args[0])))
 
     def _read(self, consumer: Consumer) -> None:
-        message = consumer.poll(POLL)
+        message = consumer.poll(0.0 if self._backlog else POLL)
         self._raise_callback_error()
-        if message is None:
-            return
-        messages = [message, *consumer.consume(BATCH - 1, 0)]
-        batch = [record for message in messages if (record := self._record(message)) is not None]
+        batch: list[Record] = []
+        if message is not None:
+            messages = [message, *consumer.consume(BATCH - 1, 0)]
+            batch = [record for message in messages if (record := self._record(message)) is not None]
         ends, self._ends = self._ends, {}
-        if not batch and not ends:
-            return
-        while not self._ahead.acquire(timeout=POLL):
-            if self._stopping.is_set():
-                return
-            self._pulse.polled = time.monotonic()
-            self._obey(consumer)  # the loop is behind; heartbeats go on in librdkafka's own thread
-        self._post(self._deliver, batch, ends)
+        if batch or ends or self._backlog:
+            self._hand_over(consumer, batch, ends)
+
+    def _hand_over(self, consumer: Consumer, batch: list[Record], ends: dict[TopicPartition, int]) -> None:
+        """Give the loop what was read; if it takes nothing for a while, pause everything and keep that for later."""
+        behind = bool(self._backlog)
+        if batch or ends:
+            self._backlog.append((batch, ends))
+        deadline = time.monotonic() + (POLL if behind else PATIENCE)
+        while self._backlog and not self._stopping.is_set():
+            if self._ahead.acquire(timeout=POLL):
+                self._post(self._deliver, *self._backlog.popleft())
+            elif time.monotonic() >= deadline:
+                break
+            else:
+                self._pulse.polled = time.monotonic()
+                self._obey(consumer)  # heartbeats go on in librdkafka's own thread
+        if self._backlog and not behind:
+            log.warning("event_loop_blocked", seconds=PATIENCE)
+            consumer.pause(self._current(self._assigned))
+        elif behind and not self._backlog:
+            consumer.resume(self._current(self._assigned - self._paused))
 
     def _deliver(self, batch: list[Record], ends: Mapping[TopicPartition, int]) -> None:
         self._ahead.release()
@@ -247,8 +263,8 @@ class KafkaSource:
             self._ends[TopicPartition(topic, partition)] = offset
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._callback_error = SourceFailed(explain(error))
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  the library's constant
+            self._callback_error = failure(error)
         # Everything else is temporary for librdkafka, which goes on by itself (brokers down, a topic not there yet).
         log.warning("kafka_consumer_error", code=error.name(), error=error.str())
 
@@ -272,7 +288,10 @@ class KafkaSource:
             raise error
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        starts = self._starts(consumer, partitions)
+        starts = patient_starts(
+            consumer, partitions, str(self._properties["auto.offset.reset"]),
+            patience=self._times.start, given_up=self._stopping.is_set,
+        )  # fmt: skip
         kafka_partitions = to_kafka(starts)
         if self._incremental:
             consumer.incremental_assign(kafka_partitions)
@@ -281,11 +300,14 @@ class KafkaSource:
         self._assigned.update(starts)
         if kafka_partitions:
             consumer.resume(kafka_partitions)  # librdkafka keeps a pause across a rebalance
+            if self._backlog:
+                consumer.pause(kafka_partitions)
         self._pulse.joined = True
         self._post(self._listener.assigned, starts)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         mine = [TopicPartition(p.topic, p.partition) for p in partitions]
+        begun = time.monotonic()
         self._post(self._set_group, consumer.consumer_group_metadata())
         answer = asyncio.run_coroutine_threadsafe(_as_coroutine(self._listener, mine), self._loop)
         try:
@@ -296,11 +318,7 @@ class KafkaSource:
             log.warning("revoke_timed_out", partitions=len(mine), seconds=self._revoke_deadline)
             positions = {}
         if positions:
-            try:
-                consumer.commit(offsets=to_kafka(positions), asynchronous=False)
-            except KafkaException as error:
-                # Work is repeated where the partitions go; nothing is lost.
-                log.warning("commit_on_revoke_failed", error=explain(error.args[0]))
+            commit_before_leaving(consumer, positions, begun + self._revoke_deadline)
         self._unassign(consumer, partitions, mine)
 
     def _on_lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
@@ -310,6 +328,11 @@ class KafkaSource:
 
     def _unassign(self, consumer: Consumer, partitions: list[KafkaPartition], mine: Collection[TopicPartition]) -> None:
         self._assigned.difference_update(mine)
+        self._paused.difference_update(mine)
+        for batch, ends in self._backlog:  # nobody has heard of these, and whoever gets the partitions reads them
+            batch[:] = [record for record in batch if record.source in self._assigned]
+            for partition in mine:
+                ends.pop(partition, None)
         if self._incremental:
             consumer.incremental_unassign(partitions)
         else:
@@ -320,17 +343,6 @@ class KafkaSource:
         if error is not None:
             errors.insert(0, error)
         self._answer_commit(CommitFailed(explain(errors[0])) if errors else None)
-
-    def _starts(self, consumer: Consumer, partitions: Collection[KafkaPartition]) -> dict[TopicPartition, Position]:
-        """Where each partition is to be read from; asks again for a while, as brokers come and go."""
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                return starts(consumer, partitions, str(self._properties["auto.offset.reset"]))
-            except KafkaException as error:
-                if self._stopping.is_set() or time.monotonic() > deadline:
-                    raise
-                log.warning("committed_offsets_not_read", error=explain(error.args[0]))
 
     def _current(self, partitions: Collection[TopicPartition]) -> list[KafkaPartition]:
         return [KafkaPartition(*partition) for partition in partitions if partition in self._assigned]

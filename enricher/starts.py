@@ -4,12 +4,14 @@ Invariant: from the committed offset, with the commit's metadata, if it lies ins
 ``auto.offset.reset`` says, without metadata, so that nothing is ever committed beyond the log.
 """
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from enricher.kafka import explain
 from enricher.model import Position, TopicPartition
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,25 @@ def starts(consumer: Consumer, partitions: Collection[KafkaPartition], reset: st
     """
     committed = consumer.committed(list(partitions), timeout=REQUEST_TIMEOUT) if partitions else []
     return {TopicPartition(at.topic, at.partition): _start(consumer, at, reset) for at in committed}
+
+
+def patient_starts(
+    consumer: Consumer,
+    partitions: Collection[KafkaPartition],
+    reset: str,
+    *,
+    patience: float,
+    given_up: Callable[[], bool],
+) -> dict[TopicPartition, Position]:
+    """As ``starts``, which is asked again for ``patience`` seconds, or until it is given up: brokers come and go."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return starts(consumer, partitions, reset)
+        except KafkaException as error:
+            if given_up() or time.monotonic() > deadline:
+                raise
+            log.warning("committed_offsets_not_read", error=explain(error.args[0]))
 
 
 def _start(consumer: Consumer, committed: KafkaPartition, reset: str) -> Position:

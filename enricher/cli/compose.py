@@ -11,6 +11,7 @@ from enricher import __version__
 from enricher.codec import Decoder, Encoder, InputFields
 from enricher.config import Settings
 from enricher.config.model import Guarantee
+from enricher.consumer import times
 from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
 from enricher.history import OfferHistoryClient, open_client
@@ -61,7 +62,9 @@ def build_pipeline(
     """The worker."""
     service, output = settings.service, settings.output
     pulse = pulse or Pulse()
-    source = KafkaSource(settings.kafka.consumer_properties(), settings.input.topics, pulse=pulse)
+    consumer = settings.kafka.consumer_properties()
+    within = times(consumer)
+    source = KafkaSource(consumer, settings.input.topics, pulse=pulse)
     return Pipeline(
         source,
         _build_delivery(settings, source, stats, pulse),
@@ -80,6 +83,8 @@ def build_pipeline(
             commit_interval=settings.delivery.commit_interval,
             max_records=settings.buffer.max_records,
             max_bytes=settings.buffer.max_bytes,
+            revoke_grace=within.grace,
+            revoke_floor=within.floor,
             shutdown_deadline=settings.shutdown.deadline,
         ),
         stats=stats,

@@ -78,6 +78,7 @@ def _validate(entries: Mapping[str, Entry]) -> tuple[dict[str, Any], list[Proble
     for leaf in leaves().values():
         if leaf.is_map:
             written[leaf.name], found = _properties(leaf, entries)
+            values[leaf.name] = written[leaf.name]
             problems += found
         elif leaf.name in entries:
             entry = entries[leaf.name]
@@ -97,7 +98,8 @@ def _validate(entries: Mapping[str, Entry]) -> tuple[dict[str, Any], list[Proble
             values[name] = leaves()[name].adapter.validate_python(derived)
     for name, message, hint in contradictions(values):
         origin = entries[name].origin if name in entries else DEFAULT
-        problems.append(Problem(name, show(name, leaves()[name].text(values[name])), origin, message, hint))
+        shown = leaves()[name].text(values[name]) if name in leaves() else entries[name].value
+        problems.append(Problem(name, show(name, shown), origin, message, hint))
     return written, problems
 
 

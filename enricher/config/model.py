@@ -13,7 +13,19 @@ from pydantic import Field, WithJsonSchema
 from enricher.as_of import AsOf
 from enricher.config.tracing import Tracing
 from enricher.config.units import Duration, Size
-from enricher.config.values import MIB, Brokers, Count, Listen, Path, Properties, Section, Topic, Topics, Url
+from enricher.config.values import (
+    MIB,
+    Brokers,
+    Count,
+    InstanceId,
+    Listen,
+    Path,
+    Properties,
+    Section,
+    Topic,
+    Topics,
+    Url,
+)
 from enricher.retry import OnUnavailable
 from enricher.scheduler import Order
 
@@ -27,6 +39,16 @@ class Kafka(Section):
     bootstrap_servers: Brokers = Field(description="Brokers to connect to first, host:port each.")
     group_id: Annotated[str, Field(min_length=1)] = Field(
         default="enricher", description="The consumer group of the workers."
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic",
+        description="How the group shares its partitions: classic (cooperative-sticky unless the property "
+        "partition.assignment.strategy says otherwise) or consumer (KIP-848, the broker decides; Kafka 4.0 or newer).",
+    )
+    group_instance_id: InstanceId = Field(
+        default="",
+        description="This worker's own name in the group (static membership): a restart within session.timeout.ms "
+        "moves no partition. It must differ between workers, as a StatefulSet's pod names do. None by default.",
     )
     properties: _KafkaProperties = Field(
         default={}, repr=False, description="librdkafka properties of consumer and producer."
@@ -44,7 +66,10 @@ class Kafka(Section):
 
     def consumer_properties(self) -> dict[str, Any]:
         """What librdkafka needs for the worker's consumer, but for what the worker fixes itself."""
-        return {**self.client_properties(), **self.consumer, "group.id": self.group_id}
+        member = {"group.id": self.group_id, "group.protocol": self.group_protocol}
+        if self.group_instance_id:
+            member["group.instance.id"] = self.group_instance_id
+        return {**self.client_properties(), **self.consumer, **member}
 
     def producer_properties(self) -> dict[str, Any]:
         """What librdkafka needs for the worker's producer, but for what the worker fixes itself."""

@@ -15,6 +15,8 @@ OWNED: Mapping[str, tuple[str, str]] = {
     "bootstrap.servers": ("belongs to another setting", "use kafka.bootstrap_servers"),
     "metadata.broker.list": ("belongs to another setting", "use kafka.bootstrap_servers"),
     "group.id": ("belongs to another setting", "use kafka.group_id"),
+    "group.protocol": ("belongs to another setting", "use kafka.group_protocol"),
+    "group.instance.id": ("belongs to another setting", "use kafka.group_instance_id"),
     "enable.auto.commit": (_AT_LEAST_ONCE, "leave it out"),
     "auto.commit.enable": (_AT_LEAST_ONCE, "leave it out"),
     "auto.commit.interval.ms": (_AT_LEAST_ONCE, "use delivery.commit_interval"),

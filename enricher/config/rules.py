@@ -74,10 +74,29 @@ def _tracing_installed(values: Values) -> Iterator[Contradiction]:
         yield Contradiction("tracing.enabled", message, "install enricher[tracing], or leave it out")
 
 
+BROKER_DECIDES = (
+    "group.protocol.type", "heartbeat.interval.ms", "partition.assignment.strategy", "session.timeout.ms",
+)  # fmt: skip
+"""Properties of the classic protocol that mean nothing under the other: there the broker's group settings hold."""
+
+
+def _one_protocol(values: Values) -> Iterator[Contradiction]:
+    protocol = values.get("kafka.group_protocol")
+    foreign = BROKER_DECIDES if protocol == "consumer" else ("group.remote.assignor",)
+    if protocol is None:
+        return
+    for section in ("kafka.properties", "kafka.consumer"):
+        for name in foreign:
+            if name in values.get(section, {}):
+                message = f"has no effect while kafka.group_protocol is {protocol}"
+                yield Contradiction(f"{section}.{name}", message, "leave it out, or choose the other protocol")
+
+
 RULES: tuple[Rule, ...] = (
     _no_loops,
     _outputs_differ,
     _fields_apart,
+    _one_protocol,
     _not_below("service.deadline", "service.timeout", format_duration),
     _not_below("service.backoff.max", "service.backoff.initial", format_duration),
     _not_below("buffer.max_bytes", "input.max_record", format_size),

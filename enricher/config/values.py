@@ -16,6 +16,7 @@ MIB = 1 << 20
 TOPIC_PATTERN = r"^[a-zA-Z0-9._-]{1,249}$"
 URL_PATTERN = r"^https?://[^@/?#\s]+([/?][^#\s]*)?$"
 LISTEN_PATTERN = r"^(off|(\[[0-9a-fA-F:.%]+\]|[^\s:/@?#\[\]]+):[0-9]{1,5})$"
+INSTANCE_PATTERN = r"^[a-zA-Z0-9._-]{0,249}$"
 PATH_PATTERN = r"^[^.\s]+(\.[^.\s]+)*$"
 
 _MAX_PORT = 65_535
@@ -101,8 +102,17 @@ def _check_listen(address: str) -> str:
     return address
 
 
+def _check_instance(name: str) -> str:
+    if re.fullmatch(INSTANCE_PATTERN.strip("^$"), name) is None or name in {".", ".."}:
+        raise bad_value("is no name of a group's member", "up to 249 letters, digits, dots, underscores and hyphens")
+    return name
+
+
 Count = Annotated[int, Field(ge=1), BeforeValidator(_refuse_truth)]
 Topic = Annotated[str, AfterValidator(_check_topic), WithJsonSchema({"type": "string", "pattern": TOPIC_PATTERN})]
+InstanceId = Annotated[
+    str, AfterValidator(_check_instance), WithJsonSchema({"type": "string", "pattern": INSTANCE_PATTERN})
+]
 Path = Annotated[str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "pattern": PATH_PATTERN})]
 Listen = Annotated[
     str,

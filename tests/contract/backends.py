@@ -170,11 +170,12 @@ class Kafka:
             future.result(30)
 
     def source(
-        self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0
+        self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0, **more: Any
     ) -> EndTellingSource:
-        """See `Backend`."""
+        """See `Backend`; ``more`` are librdkafka properties."""
         properties: dict[str, Any] = {
             "bootstrap.servers": self._servers, "group.id": group, "auto.offset.reset": reset, "log_level": 0,
+            **more,
         }  # fmt: skip
         return KafkaSource(properties, [topic], revoke_deadline=revoke_deadline)
 

@@ -1,16 +1,19 @@
 """What a source owes the pipeline, held against the in-memory one and Apache Kafka."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from enricher.model import Headers, Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Source
 from tests.contract.backends import Backend, Heard, Kafka, Memory
+from tests.harness.broker import KafkaBroker
 from tests.harness.clients import unique_name
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import wait_until, wait_until_async
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -295,5 +298,42 @@ def test_a_source_that_never_started_can_be_closed(backend: Backend) -> None:
 
     async def main() -> None:
         await backend.source(backend.topic(), unique_name("g")).close()
+
+    asyncio.run(main())
+
+
+def test_a_blocked_event_loop_does_not_cost_the_membership(kafka: KafkaBroker) -> None:
+    """The loop stands still for longer than ``max.poll.interval.ms``: no partition is lost, no record twice or never.
+
+    The source gives the loop two batches ahead, then pauses everything and goes on polling.
+    """
+    backend = Kafka(kafka.bootstrap_servers)
+    topic = backend.topic(3)
+    for number in range(3):
+        backend.write(topic, *(b"%d" % at for at in range(2_000)), partition=number)
+
+    class Blocked(Heard):
+        def records(self, batch: Collection[Record]) -> None:
+            if not self.delivered:
+                begun = time.monotonic()
+                wait_until(lambda: time.monotonic() - begun > 5.0, "the loop stands still", 30)
+            super().records(batch)
+
+    async def main() -> None:
+        often: dict[str, Any] = {
+            "max.poll.interval.ms": 3_000,
+            "session.timeout.ms": 3_000,
+            "heartbeat.interval.ms": 300,
+        }
+        source = backend.source(topic, unique_name("g"), **often)
+        heard = Blocked()
+        await source.start(heard)
+        try:
+            await wait_until_async(lambda: len(heard.delivered) == 6_000, "all records", 60)
+        finally:
+            await source.close()
+        assert [heard.offsets(number) for number in range(3)] == [list(range(2_000))] * 3
+        assert [name for name, _ in heard.calls if name != "records"] == ["assigned", "revoked", "answered"]
+        assert heard.errors == []
 
     asyncio.run(main())

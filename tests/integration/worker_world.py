@@ -176,7 +176,14 @@ class World:
             "delivery.commit_interval": "300ms",
             "http.listen": "127.0.0.1:0",  # several workers share this machine
         }
-        return [f"--set={name}={value}" for name, value in {**settings, **(changes or {})}.items()]
+        settings |= changes or {}
+        if settings.get("kafka.group_protocol") == "consumer":  # which leaves these to the broker
+            settings = {
+                name: value
+                for name, value in settings.items()
+                if not name.endswith(("session.timeout.ms", "heartbeat.interval.ms"))
+            }
+        return [f"--set={name}={value}" for name, value in settings.items()]
 
     def worker(self, changes: Mapping[str, str] | None = None) -> Program:
         """Start a worker."""

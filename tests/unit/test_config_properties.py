@@ -3,8 +3,8 @@
 import pytest
 
 from enricher.config.properties import BOUND, OWNED, check
+from enricher.consumer import FIXED as SOURCE_FIXED
 from enricher.sink import FIXED as SINK_FIXED
-from enricher.source import FIXED as SOURCE_FIXED
 
 FIXED: dict[str, str | int | float | bool] = SOURCE_FIXED | SINK_FIXED
 
@@ -21,8 +21,6 @@ FIXED: dict[str, str | int | float | bool] = SOURCE_FIXED | SINK_FIXED
         ("auto.offset.reset", "latest"),
         ("enable.ssl.certificate.verification", True),
         ("ssl.endpoint.identification.algorithm", "none"),
-        ("group.protocol", "consumer"),
-        ("group.instance.id", "a"),
         ("enable.idempotence", "true"),
         ("acks", "all"),
         ("acks", -1),

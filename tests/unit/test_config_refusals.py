@@ -216,3 +216,33 @@ def test_what_looks_like_a_date_and_is_none_is_text(tmp_path: Path) -> None:
     file.write_text("input: {format: 2026-99-99}", encoding="utf-8")
     (problem,) = refused(file=file)
     assert (problem.value, problem.message) == ("2026-99-99", "must be auto, json or avro")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name"),
+    [
+        ("consumer", "kafka.consumer.partition.assignment.strategy=range"),
+        ("consumer", "kafka.properties.session.timeout.ms=10000"),
+        ("consumer", "kafka.consumer.heartbeat.interval.ms=1000"),
+        ("classic", "kafka.consumer.group.remote.assignor=uniform"),
+    ],
+)
+def test_properties_of_the_other_group_protocol_are_refused(protocol: str, name: str) -> None:
+    """The client would ignore them, or refuse them without a word of the setting that is at fault."""
+    (problem,) = refused(name, f"kafka.group_protocol={protocol}")
+    assert problem.name == name.partition("=")[0]
+    assert problem.message == f"has no effect while kafka.group_protocol is {protocol}"
+
+
+@pytest.mark.parametrize("name", ["group.protocol", "group.instance.id"])
+def test_the_group_s_properties_are_settings_of_their_own(name: str) -> None:
+    """One place for each."""
+    (problem,) = refused(f"kafka.consumer.{name}=consumer")
+    assert problem.hint == f"use kafka.{name.replace('.', '_').removesuffix('_')}"
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 250, ".."])
+def test_a_member_s_name_is_checked(name: str) -> None:
+    """What the broker would refuse is refused at start."""
+    (problem,) = refused(f"kafka.group_instance_id={name}")
+    assert problem.message == "is no name of a group's member"

@@ -135,6 +135,7 @@ def test_client_properties_put_the_maps_together() -> None:
         "client.rack": "consumer",
         "bootstrap.servers": "a:1,b:2",
         "group.id": "enricher",
+        "group.protocol": "classic",
     }
     assert kafka.producer_properties() == {"client.rack": "both", "linger.ms": "3", "bootstrap.servers": "a:1,b:2"}
 
