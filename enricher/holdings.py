@@ -33,6 +33,7 @@ class Holdings:
         self.buffer = Buffer(max_records, max_bytes)
         self.assignments: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
+        self._full: frozenset[TopicPartition] = frozenset()
 
     @property
     def current(self) -> ValuesView[Assignment]:
@@ -115,18 +116,16 @@ class Holdings:
             self._source.pause(changes.pause)
         if changes.resume:
             self._source.resume(changes.resume)
-        if self.buffer.paused or self._stats.paused:
+        if self.buffer.paused or self._full:
             self._tell()
 
     def _tell(self) -> None:
-        """What is paused, and what of that because the map of completed offsets might not fit any more."""
-        paused = self.buffer.paused
-        full = frozenset(partition for partition in paused if self.assignments[partition].tracker.full)
-        added = full - self._stats.full
+        """Tell which partitions were paused because their map of completed offsets might not fit any more."""
+        full = frozenset(at for at in self.buffer.paused if self.assignments[at].tracker.full)
+        added, self._full = full - self._full, full
         if added:
             self._stats.filled += len(added)
             log.warning("partitions_full", partitions=names(added), reason="many records wait for few that are slow")
-        self._stats.paused, self._stats.full = paused, full
 
 
 def names(partitions: Collection[TopicPartition]) -> list[str]:

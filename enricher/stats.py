@@ -1,6 +1,6 @@
 """Counts and latencies of one worker: plain numbers that the pipeline updates and others read.
 
-Invariants: counters only grow, and what is true now is replaced as a whole; latencies are kept as a histogram with a
+Invariants: counters only grow; latencies are kept as a histogram with a
 fixed number of buckets, so that the memory is constant; nothing here identifies a customer. Pure.
 """
 
@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
-
-from enricher.model import TopicPartition
 
 _DECADE = (
     "1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.75", "1.9", "2.0", "2.2", "2.4", "2.5", "2.75", "3.0", "3.3",
@@ -87,8 +85,6 @@ class Stats:
         aborted_transactions: transactions of which nothing was written, and that are written again.
         filled: times that a partition was paused because its map of completed offsets might outgrow the commit's
             metadata.
-        full: the partitions that are paused for that now.
-        paused: the partitions that are paused now, for whatever reason.
         lookup_seconds: time of the attempts that were answered.
         event_seconds: time from taking a record to the acknowledgement of its output.
         event_age_seconds: time from a record's timestamp to the acknowledgement of its output.
@@ -115,8 +111,6 @@ class Stats:
     rebalances: int = 0
     aborted_transactions: int = 0
     filled: int = 0
-    full: frozenset[TopicPartition] = frozenset()
-    paused: frozenset[TopicPartition] = frozenset()
     lookup_seconds: Histogram = field(default_factory=Histogram)
     event_seconds: Histogram = field(default_factory=Histogram)
     event_age_seconds: Histogram = field(default_factory=Histogram)

@@ -240,6 +240,12 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
             _one(lambda v: sum(p.full for p in v.state.partitions)),
         ),
         Metric(
+            "enricher_partitions_filled",
+            _COUNTER,
+            "Times that a partition was not read on because its map of completed offsets was full.",
+            _one(lambda v: v.stats.filled),
+        ),
+        Metric(
             "enricher_partition_lag_records",
             _GAUGE,
             "Records between the committed offset and the end of the log, as of the last statistics (every 5 s).",

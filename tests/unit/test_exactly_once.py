@@ -189,7 +189,7 @@ def test_a_revocation_that_cannot_commit_leaves_it_to_the_next(decided: str) -> 
         world.send("a", partition=0)
         late = decided == "in time"
         slow = world.transactions(latency=0.1, late=30.0) if late else world.transactions(latency=30.0)
-        worker = start(world, transactions=slow, revoke_grace=1.0)
+        worker = start(world, transactions=slow, revoke_grace=1.0, revoke_floor=1.0)
         other = start(world, source=world.source([]), seed=1)
         await until(lambda: slow.under_way)
         for number in range(3):
