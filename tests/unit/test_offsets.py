@@ -373,3 +373,15 @@ def test_a_partition_that_heeds_full_never_loses_a_part_of_its_map(gap: int, end
             at = bisect_left(log, position.offset)
             working = []
     assert full or restarting
+
+
+def test_it_tells_how_far_it_has_read_and_what_holds_it_back() -> None:
+    """``seen`` is one past what was read; ``base`` stands at the oldest unresolved record, or at ``seen``."""
+    tracker = OffsetTracker(Position(10))
+    assert (tracker.base, tracker.seen) == (10, 10)
+    tracker.track(10)
+    tracker.track(15)
+    tracker.resolve(15)
+    assert (tracker.base, tracker.seen) == (10, 16)
+    tracker.resolve(10)
+    assert (tracker.base, tracker.seen) == (16, 16)
