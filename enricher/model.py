@@ -175,6 +175,7 @@ class FailureKind(StrEnum):
     TIMEOUT = "Timeout"  # the whole response did not come within service.timeout
     BAD_REQUEST = "BadRequest"  # 400: the event's fault
     UNAUTHORIZED = "Unauthorized"  # 401
+    NO_TOKEN = "NoToken"  # noqa: S105  what is missing: the token endpoint gave none
     FORBIDDEN = "Forbidden"  # 403
     NOT_FOUND = "NotFound"  # 404: the URL is wrong (an unknown customer is an empty history)
     REQUEST_TIMEOUT = "RequestTimeout"  # 408

@@ -85,6 +85,9 @@ class Stats:
         aborted_transactions: transactions of which nothing was written, and that are written again.
         filled: times that a partition was paused because its map of completed offsets might outgrow the commit's
             metadata.
+        tokens: OAuth2 tokens obtained.
+        token_failures: requests for a token that failed.
+        reloads: times that certificates, or the proxy's password, were read again as their files had changed.
         lookup_seconds: time of the attempts that were answered.
         event_seconds: time from taking a record to the acknowledgement of its output.
         event_age_seconds: time from a record's timestamp to the acknowledgement of its output.
@@ -111,6 +114,9 @@ class Stats:
     rebalances: int = 0
     aborted_transactions: int = 0
     filled: int = 0
+    tokens: int = 0
+    token_failures: int = 0
+    reloads: int = 0
     lookup_seconds: Histogram = field(default_factory=Histogram)
     event_seconds: Histogram = field(default_factory=Histogram)
     event_age_seconds: Histogram = field(default_factory=Histogram)

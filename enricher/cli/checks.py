@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from enricher.cli.compose import build_client
-from enricher.config import Settings
+from enricher.cli.service import build_client, in_the_clear
+from enricher.config import ConfigError, Settings
 from enricher.model import FailureKind, LookupFailure
 from enricher.retry import FailureClass, classify
 
@@ -32,7 +32,7 @@ async def check_all(settings: Settings, customer: str, timeout: float) -> list[F
     kafka, service = await asyncio.gather(
         asyncio.to_thread(lambda: list(check_kafka(settings, timeout))), check_service(settings, customer)
     )
-    return [*kafka, service]
+    return [*kafka, *_check_exposure(settings), service]
 
 
 def check_kafka(settings: Settings, timeout: float) -> Iterator[Finding]:
@@ -94,10 +94,18 @@ def _check_sizes(admin: AdminClient, settings: Settings, inputs: list[str], time
         )
 
 
+def _check_exposure(settings: Settings) -> Iterator[Finding]:
+    """Whether credentials travel where others may read them. It works, so it is no failure."""
+    if (name := in_the_clear(settings)) is not None:
+        message = f"warning: {name} is http, so that whoever is on the way can read the credentials"
+        yield Finding("credentials", True, message, f"write https in {name}, if the service has it")
+
+
 _REMEDIES = {
     FailureKind.CONNECTION: "check the host and port of service.url, and that the service is up and reached from here",
     FailureKind.TIMEOUT: "is the service overloaded, or service.timeout too short?",
-    FailureKind.UNAUTHORIZED: "the service wants credentials",
+    FailureKind.UNAUTHORIZED: "the service wants (other) credentials: see service.auth",
+    FailureKind.NO_TOKEN: "check service.auth.oauth2: token_url, client_id, client_secret",
     FailureKind.FORBIDDEN: "the credentials lack the right, or the service wants https",
     FailureKind.NOT_FOUND: "service.url has to be the whole URL, such as http://host:port/prweb/.../V2/CustomerOfferHistory",
     FailureKind.REDIRECT: "set service.url to where the redirect leads; redirects are never followed",
@@ -107,7 +115,10 @@ _REMEDIES = {
 
 async def check_service(settings: Settings, customer: str) -> Finding:
     """One request to the service."""
-    client = build_client(settings)
+    try:
+        client = build_client(settings)
+    except ConfigError as error:
+        return Finding("service", False, str(error), "right the files that the settings name")
     try:
         answer = await client.fetch(customer)
     except LookupFailure as failure:

@@ -2,19 +2,17 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from enricher import __version__
 from enricher.codec import Decoder, Encoder, InputFields
 from enricher.config import Settings
 from enricher.config.model import Guarantee
 from enricher.consumer import times
 from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
-from enricher.history import OfferHistoryClient, open_client
+from enricher.history import OfferHistoryClient
 from enricher.pipeline import Options, Pipeline
 from enricher.protocols import Tracing
 from enricher.pulse import Pulse
@@ -25,21 +23,6 @@ from enricher.stats import Stats
 from enricher.transactions import KafkaTransactions
 
 T = TypeVar("T")
-
-
-def build_client(settings: Settings) -> OfferHistoryClient:
-    """The history service's client."""
-    service = settings.service
-    return open_client(
-        service.url,
-        wall_clock=lambda: time.time_ns() // 1_000_000,
-        method=service.method,
-        engine=service.engine,
-        max_connections=service.max_in_flight,
-        timeout=service.timeout,
-        max_response=service.max_response,
-        user_agent=f"enricher/{__version__}",
-    )
 
 
 def build_decoder(settings: Settings) -> Decoder:

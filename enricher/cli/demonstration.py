@@ -23,9 +23,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 
-from enricher.cli.compose import build_client, build_pipeline
+from enricher.cli.compose import build_pipeline
 from enricher.cli.reading import TopicMissing, read_all
 from enricher.cli.rendering import enriched_lines, milliseconds, two_columns
+from enricher.cli.service import build_client
 from enricher.codec import decode_enriched
 from enricher.config import Settings, load
 from enricher.deadletter import parse_dead_letter

@@ -49,11 +49,16 @@ def load_settings_or_exit(config: Path | None, overrides: list[str] | None, *, a
     try:
         return load(config, os.environ, overrides or ())
     except ConfigError as error:
-        if as_json:
-            typer.echo(json.dumps({"error": "configuration", "problems": [p.to_json() for p in error.problems]}))
-        else:
-            typer.echo(describe_problems(error), err=True)
+        tell_problems(error, as_json=as_json)
         raise typer.Exit(MISUSED) from None
+
+
+def tell_problems(error: "ConfigError", *, as_json: bool) -> None:
+    """Print every mistake: as JSON to stdout, or as text to stderr."""
+    if as_json:
+        typer.echo(json.dumps({"error": "configuration", "problems": [p.to_json() for p in error.problems]}))
+    else:
+        typer.echo(describe_problems(error), err=True)
 
 
 def describe_problems(error: "ConfigError") -> str:

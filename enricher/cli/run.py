@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from enricher.cli.options import ConfigFile, Json, Overrides, load_settings_or_exit
+from enricher.cli.options import MISUSED, ConfigFile, Json, Overrides, load_settings_or_exit, tell_problems
 
 if TYPE_CHECKING:
     import asyncio
 
     from enricher.config import Loaded
+    from enricher.history import OfferHistoryClient
     from enricher.stats import Stats
 
 
@@ -24,14 +25,21 @@ def run(config: ConfigFile = None, overrides: Overrides = None, *, as_json: Json
     """
     loaded = load_settings_or_exit(config, overrides, as_json=as_json)
     from enricher.cli.compose import run_until_signal  # noqa: PLC0415  half a second that `--help` does without
+    from enricher.cli.service import build_client  # noqa: PLC0415
     from enricher.cli.traces import trace_ids  # noqa: PLC0415
+    from enricher.config import ConfigError  # noqa: PLC0415
     from enricher.logs import configure  # noqa: PLC0415
     from enricher.stats import Stats  # noqa: PLC0415
 
     configure(loaded.settings.logging, trace_ids=trace_ids(loaded.settings))
     stats = Stats()
     try:
-        run_until_signal(lambda stop: _run(loaded, stats, stop))
+        client = build_client(loaded.settings, stats)
+    except ConfigError as error:
+        tell_problems(error, as_json=as_json)
+        raise typer.Exit(MISUSED) from None
+    try:
+        run_until_signal(lambda stop: _run(loaded, client, stats, stop))
     except Exception as error:  # whatever ended the worker is its user's to know, without a traceback
         typer.echo(f"enricher: the worker failed: {error}", err=True)
         raise typer.Exit(1) from error
@@ -40,21 +48,21 @@ def run(config: ConfigFile = None, overrides: Overrides = None, *, as_json: Json
             typer.echo(_summary(stats))
 
 
-async def _run(loaded: "Loaded", stats: "Stats", stop: "asyncio.Event") -> None:
+async def _run(loaded: "Loaded", client: "OfferHistoryClient", stats: "Stats", stop: "asyncio.Event") -> None:
     import asyncio  # noqa: PLC0415
     from contextlib import suppress  # noqa: PLC0415
 
     import structlog  # noqa: PLC0415
 
     from enricher import __version__  # noqa: PLC0415
-    from enricher.cli.compose import build_client, build_pipeline  # noqa: PLC0415
+    from enricher.cli.compose import build_pipeline  # noqa: PLC0415
+    from enricher.cli.service import in_the_clear  # noqa: PLC0415
     from enricher.cli.serving import watched  # noqa: PLC0415
     from enricher.cli.traces import open_tracing  # noqa: PLC0415
     from enricher.pulse import Pulse  # noqa: PLC0415
 
     log = structlog.get_logger(__name__)
     settings = loaded.settings
-    client = build_client(settings)
     pulse = Pulse()
     traces = open_tracing(settings)
     if traces is not None:
@@ -68,6 +76,8 @@ async def _run(loaded: "Loaded", stats: "Stats", stop: "asyncio.Event") -> None:
         group=settings.kafka.group_id,
         guarantee=settings.delivery.guarantee,
     )
+    if (exposed := in_the_clear(settings)) is not None:
+        log.warning("credentials_in_the_clear", setting=exposed, remedy="write https there, if the service has it")
 
     async def stop_when_told() -> None:
         await stop.wait()

@@ -7,6 +7,7 @@ from typing import Any
 
 from enricher.config.loading import Loaded
 from enricher.config.model import Settings
+from enricher.config.rules import DEAD_LETTER_TOPIC
 from enricher.config.secrets import mask, show
 from enricher.config.tree import Leaf, flatten, leaves
 
@@ -102,5 +103,5 @@ def _default(leaf: Leaf) -> str:
         return "required"
     text = leaf.text(leaf.default)
     if text == "":
-        return "derived"
+        return "derived" if leaf.name == DEAD_LETTER_TOPIC else "none"
     return f"`{json.dumps(text) if isinstance(text, dict) else text}`"

@@ -12,6 +12,7 @@ from pydantic import Field, WithJsonSchema
 
 from enricher.as_of import AsOf
 from enricher.config.tracing import Tracing
+from enricher.config.transport import Auth, Http2, Proxy, Tls
 from enricher.config.units import Duration, Size
 from enricher.config.values import (
     MIB,
@@ -128,6 +129,10 @@ class Service(Section):
     deadline: Duration = Field(default=30.0, description="For all attempts of one event; at least `service.timeout`.")
     max_response: Size = Field(default=MIB, description="Responses that are larger are given up while being read.")
     backoff: Backoff = Field(default_factory=Backoff)
+    http2: Http2 = Field(default="auto", description="HTTP/2: auto (where the service offers it, over TLS) or never.")
+    auth: Auth = Field(default_factory=Auth)
+    tls: Tls = Field(default_factory=Tls)
+    proxy: Proxy = Field(default_factory=Proxy)
 
 
 class History(Section):

@@ -4,27 +4,17 @@ Each rule looks at what it needs by name and passes if one of these is missing o
 are told at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
+from enricher.config.contradiction import Contradiction, Rule, Values
 from enricher.config.model import Guarantee
 from enricher.config.tracing import is_installed
+from enricher.config.transport_rules import TRANSPORT_RULES
 from enricher.config.units import format_duration, format_size
 
-
-class Contradiction(NamedTuple):
-    """The setting that is blamed, what is wrong, and what would be right."""
-
-    name: str
-    message: str
-    hint: str
-
-
 DEAD_LETTER_TOPIC = "output.dead_letter_topic"
-
-Values = Mapping[str, Any]
-Rule = Callable[[Values], Iterator[Contradiction]]
 
 
 def derived_defaults(values: Values) -> Iterator[tuple[str, str]]:
@@ -101,6 +91,7 @@ RULES: tuple[Rule, ...] = (
     _not_below("service.backoff.max", "service.backoff.initial", format_duration),
     _not_below("buffer.max_bytes", "input.max_record", format_size),
     _tracing_installed,
+    *TRANSPORT_RULES,
 )
 
 

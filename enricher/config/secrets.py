@@ -14,6 +14,9 @@ _SECRET = re.compile(
     r"passw|passphrase|pwd|secret|token|bearer|credential|jaas|api[._-]?key|private|key[._-]pem|oauthbearer[._-]config"
 )
 _NOT_SECRET = re.compile(r"(url|uri|location|_file|endpoint|method)$")  # names a place rather than holding the secret
+# Within these sections the name of a setting may be misspelled (pasword): what is not known to be public is a secret.
+_AUTH = re.compile(r"^(service[._]+)?(auth|proxy)[._]|[._]auth[._]")
+_PUBLIC = re.compile(r"(username|client_id|scope|url|_file)$")
 _USER_INFO = re.compile(r"(?<=://).*@")  # greedy, as a password that was not escaped may hold anything
 _ADDRESS = re.compile(r"(url|servers)$")
 _BEFORE_AT = re.compile(r"^.*@")
@@ -23,6 +26,8 @@ _QUERY_VALUE = re.compile(r"(?<==)[^&#]+")
 def is_secret(name: str) -> bool:
     """Whether a setting of this (dotted) name holds a secret."""
     name = name.lower()
+    if _AUTH.search(name) and not _PUBLIC.search(name):
+        return True
     return _SECRET.search(name) is not None and _NOT_SECRET.search(name) is None
 
 

@@ -14,21 +14,19 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from enricher.history.engine import Engine, Fields, Reply, Settings
+from enricher.history.auth import Credentials
+from enricher.history.engine import Engine, Reply
 from enricher.history.wire import decode_history
 from enricher.model import FailureKind, LookupFailure
 from enricher.protocols import Answer
 
 Method: TypeAlias = Literal["post", "get"]
-EngineName: TypeAlias = Literal["auto", "httpx", "pyreqwest"]
 
 WallClock: TypeAlias = Callable[[], int]
 """Milliseconds since the epoch."""
 
-Credentials: TypeAlias = Callable[[], Fields]
-"""Header fields for the next request; where authentication plugs in."""
-
 _OK: Final = 200
+_UNAUTHORIZED: Final = 401
 _STATUSES: Final = {
     400: (FailureKind.BAD_REQUEST, "the service calls the request bad"),
     401: (FailureKind.UNAUTHORIZED, "the service wants other credentials"),
@@ -57,7 +55,7 @@ class OfferHistoryClient:
         *,
         wall_clock: WallClock,
         method: Method = "post",
-        credentials: Credentials = tuple,
+        credentials: Credentials | None = None,
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -66,7 +64,8 @@ class OfferHistoryClient:
             url: the whole URL of CustomerOfferHistory; a query of its own is kept.
             wall_clock: tells when an answer came.
             method: how the service is asked.
-            credentials: asked for header fields before each request.
+            credentials: asked for header fields before each request, and for others where the service refuses them;
+                owned from now on.
 
         Raises:
             ValueError: the URL is none that can be called; it is not in the message.
@@ -84,7 +83,7 @@ class OfferHistoryClient:
         url, content = self._request(customer_id)
         failure: LookupFailure
         try:
-            reply = await self._engine.send(url, content, self._credentials())
+            reply = await self._send(url, content)
             if reply.status == _OK:
                 check_body(reply)
                 return Answer(decode_history(reply.body), self._wall_clock())
@@ -101,7 +100,24 @@ class OfferHistoryClient:
 
     async def close(self) -> None:
         """See ``enricher.protocols.HistoryClient``."""
+        if self._credentials is not None:
+            await self._credentials.close()
         await self._engine.close()
+
+    async def _send(self, url: str, content: bytes | None) -> Reply:
+        """One request; a second one where the credentials were refused and there are newer ones."""
+        credentials = self._credentials
+        if credentials is None:
+            return await self._engine.send(url, content)
+        fields = credentials.fields()
+        if fields is None:
+            fields = await credentials.renew(None)
+        reply = await self._engine.send(url, content, fields)
+        if reply.status == _UNAUTHORIZED:
+            newer = await credentials.renew(fields)
+            if newer != fields:
+                reply = await self._engine.send(url, content, newer)
+        return reply
 
     def _request(self, customer_id: str) -> tuple[str, bytes | None]:
         try:
@@ -188,57 +204,3 @@ def parse_retry_after(field: str, now: int) -> float | None:
         return max(0.0, instant.timestamp() - now / 1000)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-
-
-def open_client(
-    url: str,
-    *,
-    wall_clock: WallClock,
-    method: Method = "post",
-    engine: EngineName = "auto",
-    max_connections: int = 64,
-    timeout: float = 5.0,
-    max_response: int = 1 << 20,
-    user_agent: str = "enricher",
-) -> OfferHistoryClient:
-    """Build a client with its engine. Nothing is sent.
-
-    Args:
-        url: the whole URL of CustomerOfferHistory.
-        wall_clock: milliseconds since the epoch.
-        method: ``post`` or ``get``.
-        engine: ``auto`` takes pyreqwest where it is installed, else httpx.
-        max_connections: open at once; as many as look-ups in flight.
-        timeout: seconds for one attempt, the whole answer.
-        max_response: bytes of one answer.
-        user_agent: how we introduce ourselves.
-
-    Raises:
-        ValueError: the URL is none that can be called.
-        ImportError: ``pyreqwest`` was asked for and is not installed.
-    """
-    check_url(url)
-    headers = [("accept", "application/json"), ("accept-encoding", "identity"), ("user-agent", user_agent)]
-    if method == "post":
-        headers.append(("content-type", "application/json"))
-    settings = Settings(max_connections, timeout, max_response, tuple(headers))
-    return OfferHistoryClient(open_engine(engine, settings), url, wall_clock=wall_clock, method=method)
-
-
-def open_engine(name: EngineName, settings: Settings) -> Engine:
-    """Build the engine of that name. They are imported here, as one of them may not be installed.
-
-    Raises:
-        ImportError: ``pyreqwest`` was asked for and is not installed.
-    """
-    if name != "httpx":
-        try:
-            from enricher.history.pyreqwest_engine import PyreqwestEngine  # noqa: PLC0415  see the docstring
-
-            return PyreqwestEngine(settings)
-        except ImportError:
-            if name == "pyreqwest":
-                raise
-    from enricher.history.httpx_engine import HttpxEngine  # noqa: PLC0415  see the docstring
-
-    return HttpxEngine(settings)

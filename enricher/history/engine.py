@@ -5,21 +5,43 @@ Every engine holds to this, and the contract suite checks it over real sockets:
 - the body is bounded while it is read: what goes beyond is never taken into memory, and the connection is closed;
 - the time is that of the whole answer, from the call to the last byte, and not between bytes;
 - nothing but the request given is sent: redirects are not followed, cookies are neither kept nor sent, proxies and
-  credentials are not picked up from the environment, and a failed request is not repeated behind the caller's back;
+  credentials are not picked up from the environment, and a request that may have been processed is not repeated behind
+  the caller's back;
 - nothing is inflated: it asks for ``identity``, and ``Reply`` tells of any other encoding;
-- connections are reused, and there are never more than ``max_connections``;
-- cancelling a call releases its connection and leaves the engine usable; ``close`` ends the calls in flight;
+- connections are reused, and there are never more than ``max_connections`` (pyreqwest may open a few more at first:
+  a call that waits for a handshake takes a connection that becomes free before, and the new one joins the pool);
+- cancelling a call ends it at once and leaves the engine usable; ``close`` ends the calls in flight. Their connections
+  are given up then, too; pyreqwest (0.15) lets the request run on, and gives them up when the answer or its timeout
+  comes, so that until then they count against ``max_connections``;
 - no failure holds the URL, the body or a header, as a URL may hold a customer's id. Errors of the library are
   therefore not chained to it.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from enricher.history.files import FixedSecret, Secret
 from enricher.model import FailureKind, LookupFailure
+
+if TYPE_CHECKING:
+    from enricher.history.tls import Tls
 
 Fields = Sequence[tuple[str, str]]
 """HTTP header fields; names in any case."""
+
+
+class Proxy(NamedTuple):
+    """An HTTP proxy.
+
+    Attributes:
+        url: ``http://host:port``, without credentials.
+        username: empty for none.
+        password: goes with it.
+    """
+
+    url: str
+    username: str = ""
+    password: Secret = FixedSecret("")
 
 
 class Settings(NamedTuple):
@@ -32,6 +54,9 @@ class Settings(NamedTuple):
         headers: sent with every request.
         keep_idle: seconds after which an idle connection is closed. Below what the usual servers keep them (Tomcat
             20 s, nginx 75 s), so that we close first: a request on a connection that the server just closed is lost.
+        tls: certificates; the public authorities alone if none.
+        proxy: on the way to the server.
+        http2: whether to take HTTP/2 where a TLS server offers it.
     """
 
     max_connections: int
@@ -39,6 +64,9 @@ class Settings(NamedTuple):
     max_response: int
     headers: Fields = ()
     keep_idle: float = 15.0
+    tls: "Tls | None" = None
+    proxy: Proxy | None = None
+    http2: bool = False
 
 
 class Reply(NamedTuple):

@@ -9,6 +9,7 @@ but one must ask again: that is why httpx is slow with many calls in flight.
 """
 
 import asyncio
+import ssl
 from typing import Final
 
 import httpx
@@ -29,6 +30,20 @@ from enricher.model import LookupFailure
 _OK: Final = 200
 
 
+def open_transport(settings: Settings, context: ssl.SSLContext | None) -> httpx.AsyncHTTPTransport:
+    """A transport of one connection, which goes where the settings say."""
+    proxy = settings.proxy
+    return httpx.AsyncHTTPTransport(
+        verify=context or True,
+        limits=httpx.Limits(max_connections=1, keepalive_expiry=settings.keep_idle),
+        trust_env=False,
+        http2=settings.http2,
+        proxy=None
+        if proxy is None
+        else httpx.Proxy(proxy.url, auth=(proxy.username, proxy.password.value()) if proxy.username else None),
+    )
+
+
 class HttpxEngine:
     """``Engine`` over an ``httpx.AsyncBaseTransport``."""
 
@@ -41,7 +56,9 @@ class HttpxEngine:
         """
         self._settings = settings
         self._transport = transport
-        self._tls = httpx.create_ssl_context(trust_env=False) if transport is None else None
+        self._tls = None if settings.tls is None else settings.tls.context
+        if transport is None and self._tls is None:
+            self._tls = httpx.create_ssl_context(trust_env=False)
         self._transports: set[httpx.AsyncBaseTransport] = set()
         self._unused: list[httpx.AsyncBaseTransport] = []  # a stack: the fewer are used, the fewer are open
         self._slots = asyncio.Semaphore(settings.max_connections)
@@ -105,11 +122,7 @@ class HttpxEngine:
     def _open(self) -> httpx.AsyncBaseTransport:
         transport = self._transport
         if transport is None:
-            transport = httpx.AsyncHTTPTransport(
-                verify=self._tls or True,
-                limits=httpx.Limits(max_connections=1, keepalive_expiry=self._settings.keep_idle),
-                trust_env=False,
-            )
+            transport = open_transport(self._settings, self._tls)
         self._transports.add(transport)
         return transport
 

@@ -12,8 +12,9 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from pyreqwest.client import ClientBuilder
+from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import ClientClosedError
+from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import Response
 
 from enricher.history.engine import (
@@ -42,7 +43,7 @@ class PyreqwestEngine:
             settings: see there.
         """
         self._settings = settings
-        self._client = (
+        builder = (
             ClientBuilder()
             .max_connections(settings.max_connections)
             .pool_max_idle_per_host(settings.max_connections)
@@ -57,15 +58,18 @@ class PyreqwestEngine:
             .brotli(False)
             .zstd(False)
             .deflate(False)
-            .build()
         )
+        self._client: Client | None = _routed(builder, settings).build()
 
     async def send(self, url: str, content: bytes | None, headers: Fields = ()) -> Reply:
         """See ``Engine``."""
+        client = self._client
+        if client is None:
+            raise closed()
         cancellations = _Cancellations()
         failure: LookupFailure
         try:
-            builder = self._client.get(url) if content is None else self._client.post(url).body_bytes(content)
+            builder = client.get(url) if content is None else client.post(url).body_bytes(content)
             if headers:
                 builder = builder.headers(headers)
             async with builder.build_streamed() as response:
@@ -115,7 +119,27 @@ class PyreqwestEngine:
 
     async def close(self) -> None:
         """See ``Engine``."""
-        await self._client.close()
+        client, self._client = self._client, None  # idle connections are kept for as long as it lives, closed or not
+        if client is not None:
+            await client.close()
+
+
+def _routed(builder: ClientBuilder, settings: Settings) -> ClientBuilder:
+    """The builder, told of certificates, proxy and protocol."""
+    if settings.tls is not None:
+        for authority in settings.tls.authorities:
+            builder = builder.add_root_certificate_pem(authority)
+        if settings.tls.identity is not None:
+            builder = builder.identity_pem(settings.tls.identity)
+    if settings.proxy is not None:
+        proxy = ProxyBuilder.all(settings.proxy.url)
+        if settings.proxy.username:
+            proxy = proxy.basic_auth(settings.proxy.username, settings.proxy.password.value(now=True))
+        builder = builder.proxy(proxy)
+    if settings.http2:
+        # All calls share one connection then: its window is for all of their answers together.
+        builder = builder.http2(True).http2_adaptive_window(True)
+    return builder
 
 
 class _Cancellations:

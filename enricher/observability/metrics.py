@@ -107,6 +107,11 @@ def _commits(view: View) -> Iterator[Sample]:
     yield ("failed",), view.stats.commit_failures
 
 
+def _tokens(view: View) -> Iterator[Sample]:
+    yield ("ok",), view.stats.tokens
+    yield ("failed",), view.stats.token_failures
+
+
 _COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 _OF_PARTITION = ("topic", "partition")
 _OF_BROKER = ("client", "broker")
@@ -189,6 +194,19 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
         Metric("enricher_lanes", _GAUGE, "Keys with an event that is not completed.", _one(lambda v: v.state.lanes)),
         Metric(
             "enricher_events_waiting", _GAUGE, "Events that wait for their look-up.", _one(lambda v: v.state.waiting)
+        ),
+        Metric(
+            "enricher_service_tokens",
+            _COUNTER,
+            "Requests for an OAuth 2.0 token that gave one (`ok`), or none (`failed`).",
+            _tokens,
+            ("outcome",),
+        ),
+        Metric(
+            "enricher_service_reloads",
+            _COUNTER,
+            "Times that certificates, or the proxy's password, were read again, as their files had changed.",
+            _one(lambda v: v.stats.reloads),
         ),
     ),
     "What is held": (

@@ -1,9 +1,10 @@
 """What the contract tests of the history client share: a talk of one client with one scripted server."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -30,11 +31,13 @@ def converse(
     timeout: float = DEADLINE,
     max_response: int = 1 << 20,
     max_connections: int = 32,
+    tls: ssl.SSLContext | None = None,
+    **options: Any,
 ) -> T:
     """Let the client talk with the scripted server; everything must end within the deadline, shutdown included."""
 
     async def main() -> T:
-        async with ScriptedServer(script) as server:
+        async with ScriptedServer(script, tls) as server:
             client = open_client(
                 server.url,
                 wall_clock=lambda: NOW,
@@ -43,6 +46,7 @@ def converse(
                 timeout=timeout,
                 max_response=max_response,
                 max_connections=max_connections,
+                **options,
             )
             try:
                 async with asyncio.timeout(DEADLINE * 2):

@@ -5,7 +5,9 @@ HTTP/1.1 to read requests with a Content-Length.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self, TypeAlias
 
@@ -53,6 +55,30 @@ class Connection:
         while await self._reader.read(1 << 16):
             pass
 
+    @property
+    def peer(self) -> str | None:
+        """The common name in the client's certificate."""
+        certificate = self._writer.get_extra_info("peercert")
+        fields = {name: value for part in (certificate or {}).get("subject", ()) for name, value in part}
+        return fields.get("commonName")
+
+    async def tunnel(self, host: str, port: int) -> None:
+        """Pass bytes to and from another server, until one side has ended."""
+        reader, writer = await asyncio.open_connection(host, port)
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError):
+                while data := await source.read(1 << 16):
+                    sink.write(data)
+                    await sink.drain()
+            sink.close()
+
+        try:
+            await asyncio.gather(copy(self._reader, writer), copy(reader, self._writer))
+        finally:
+            writer.transport.abort()
+            self._writer.transport.abort()
+
 
 Script: TypeAlias = Callable[[Request, Connection], Awaitable[None]]
 
@@ -60,8 +86,9 @@ Script: TypeAlias = Callable[[Request, Connection], Awaitable[None]]
 class ScriptedServer:
     """Runs the script for each request. ``url`` has the path of the real service."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self._script = script
+        self._tls = tls
         self.requests: list[Request] = []
         self.opened = 0
         self.open_now = 0
@@ -69,11 +96,12 @@ class ScriptedServer:
         self.broken_off = 0
         self.url = ""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/prweb/PRRestService/PegaMKTContainer/V2/CustomerOfferHistory"
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{port}/prweb/PRRestService/PegaMKTContainer/V2/CustomerOfferHistory"
         return self
 
     async def __aexit__(
@@ -83,9 +111,13 @@ class ScriptedServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()  # TLS would say goodbye, and wait for an answer
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
         await self._server.wait_closed()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -194,6 +194,16 @@ def test_bad_values_that_only_a_file_can_hold(tmp_path: Path, line: str, words: 
         f"service.token={SECRET}",
         f"kafka.bootstrap_servers=user:{SECRET}@host:9092",
         f"kafka.properties.enable.ssl.certificate.verification.password={SECRET}",
+        f"service.auth.basic.password={SECRET}",
+        f"service.auth.basic.pasword={SECRET}",
+        f"service.auth.bearer={SECRET}",
+        f"service.auth.bearer.token={SECRET} x",
+        f"service.auth.oauth2.client_secrt={SECRET}",
+        f"service.auth.oauth2.token_url=http://u:{SECRET}@host/",
+        f"service.proxy.pw={SECRET}",
+        f"service.proxy=http://u:{SECRET}@host",
+        f"service.proxy.url=http://u:{SECRET}@host",
+        f"service.tls.key_password={SECRET}",
     ],
 )
 def test_no_secret_is_ever_shown(override: str) -> None:

@@ -53,29 +53,6 @@ def test_a_cancellation_is_no_failure() -> None:
         asyncio.run(client.fetch("CONNOR"))
 
 
-def test_credentials_are_asked_for_each_request() -> None:
-    """Tokens change while the client lives."""
-    seen: list[str | None] = []
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        seen.append(request.headers.get("authorization"))
-        return httpx.Response(200, json={"OfferHistory": []})
-
-    engine = HttpxEngine(Settings(1, 5.0, 1000), transport=httpx.MockTransport(handle))
-    tokens = iter(["one", "two"])
-    client = OfferHistoryClient(
-        engine, URL, wall_clock=lambda: NOW, credentials=lambda: [("Authorization", f"Bearer {next(tokens)}")]
-    )
-
-    async def main() -> None:
-        await client.fetch("CONNOR")
-        await client.fetch("CONNOR")
-        await client.close()
-
-    asyncio.run(main())
-    assert seen == ["Bearer one", "Bearer two"]
-
-
 def test_a_configured_query_is_kept() -> None:
     """GET adds the customer to whatever query the URL has."""
     seen: list[str] = []

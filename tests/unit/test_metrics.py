@@ -65,6 +65,9 @@ def test_a_scrape_tells_what_the_worker_knows() -> None:
     assert value(found, "enricher_lookup_attempts_total", outcome="Answered") == 41
     assert value(found, "enricher_lookup_attempts_total", outcome="Timeout") == 8
     assert value(found, "enricher_commits_total", outcome="failed") == 5
+    assert value(found, "enricher_service_tokens_total", outcome="ok") == 9
+    assert value(found, "enricher_service_tokens_total", outcome="failed") == 11
+    assert value(found, "enricher_service_reloads_total") == 13
     assert value(found, "enricher_lookups_limit") == 64
     assert value(found, "enricher_commit_age_seconds") == pytest.approx(1.0)
     of = {"topic": "contacts", "partition": "3"}
