@@ -1,14 +1,15 @@
 """The service's JSON to typed offers, in one pass. Pure.
 
-Liberal where the contract is: fields may be missing, null counts as missing, unknown fields are skipped, of a
-repeated field the last one wins. Strict everywhere else: what is present but cannot be typed fails the whole answer,
-and nothing is guessed. An answer without the list itself is no empty history: an error object that a gateway sends
-with status 200 must never look like a customer without offers.
+Liberal where the contract is: fields may be missing, null counts as missing, unknown fields are skipped. Strict
+everywhere else: what is present but cannot be typed fails the whole answer, as does a field that stands twice in one
+object, of which nobody can tell which one is meant; nothing is guessed. An answer without the list itself is no empty
+history: an error object that a gateway sends with status 200 must never look like a customer without offers.
 
 No failure raised here holds a byte of the body: it names the place and what was expected there. Library errors are
 not chained either, as those of Unicode carry the whole input.
 """
 
+import json
 import re
 from datetime import date
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import astuple
 
 from enricher.model import FailureKind, LookupFailure, Offer
 
@@ -61,6 +63,10 @@ class _WireHistory(Struct, gc=False):
     offers: list[_WireOffer] = field(name="OfferHistory")
 
 
+_KNOWN: Final = frozenset(struct_field.encode_name for struct_field in msgspec.structs.fields(_WireOffer))
+_NAMES: Final = tuple(f'"{name}"'.encode() for name in _KNOWN)
+_FIELDS: Final = len(_KNOWN)
+
 _decoder: Final = msgspec.json.Decoder(_WireHistory)
 
 
@@ -81,7 +87,10 @@ def decode_history(body: bytes, *, max_offers: int = MAX_OFFERS, max_depth: int 
     failure: LookupFailure
     try:
         wire = _decoder.decode(body)
-        return _Conversion(max_offers, max_depth).offers(wire.offers, "$.OfferHistory", 1)
+        conversion = _Conversion(max_offers, max_depth)
+        offers = conversion.offers(wire.offers, "$.OfferHistory", 1)
+        _check_repeated(body, conversion.fields)
+        return offers  # noqa: TRY300  the checks above belong to it
     except msgspec.ValidationError as error:  # its text is a type and a path, never a value
         failure = _violation(str(error))
     except msgspec.DecodeError as error:  # its text is a position, never a value
@@ -141,14 +150,35 @@ def _violation(what: str) -> LookupFailure:
     return LookupFailure(FailureKind.CONTRACT_VIOLATION, f"the answer breaks the service's contract: {what}")
 
 
-class _Conversion:
-    """Turns the offers of one answer into values, and counts them."""
+def _check_repeated(body: bytes, fields: int) -> None:
+    """Refuse an answer in which a known field stands twice in one object. The decoder takes the last one silently.
 
-    __slots__ = ("_left", "_max_depth")
+    ``fields`` is how many known fields have a value. There are as many colons as fields, and more within texts, in
+    unknown fields and before null; so where there are only ``fields`` of them, none stands twice. That is so for
+    nearly all answers, and costs a microsecond. Otherwise the names are counted, and if that does not settle it, each
+    object is looked at.
+    """
+    if body.count(b":") == fields or (b"\\u" not in body and sum(map(body.count, _NAMES)) == fields):
+        return
+    json.loads(body, object_pairs_hook=_refuse_repeated, parse_int=len, parse_float=len, parse_constant=len)
+
+
+def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs if name in _KNOWN]
+    if len(names) > len(set(names)):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _Untypable(f"`{repeated}` stands twice in one object")
+
+
+class _Conversion:
+    """Turns the offers of one answer into values, and counts them and their fields, the one of the list included."""
+
+    __slots__ = ("_left", "_max_depth", "fields")
 
     def __init__(self, max_offers: int, max_depth: int) -> None:
         self._left = max_offers
         self._max_depth = max_depth
+        self.fields = 1
 
     def offers(self, wire: list[_WireOffer], path: str, depth: int) -> tuple[Offer, ...]:
         """The typed offers of one list, in their order."""
@@ -158,7 +188,9 @@ class _Conversion:
         if depth > self._max_depth:
             raise _Untypable(f"bundles within bundles beyond {self._max_depth} levels - at `{path}`")
         offers = []
+        self.fields += _FIELDS * len(wire)
         for index, offer in enumerate(wire):
+            self.fields -= astuple(offer).count(None)
             interaction_id = offer.interaction_id
             outcome_time = offer.outcome_time
             try:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from enricher.config.tree import leaves
 from enricher.testing.faults import Behaviour, Faults
 from tests.harness.clients import Written, group_members
 from tests.harness.program import Program
@@ -50,6 +51,23 @@ def test_a_stop_ends_within_its_deadline(world: World) -> None:
     assert group_members(world.bootstrap_servers, world.group) == 0
     assert [e["unresolved"] for e in worker.events() if e["event"] == "drained"] == [0]
     _finish(world)
+
+
+@pytest.mark.parametrize("engine", ["httpx", "pyreqwest"])
+def test_a_stop_with_many_look_ups_in_flight_ends_within_its_deadline(world: World, engine: str) -> None:
+    """128 calls that hang, in either engine, and more events behind them: the worker ends in time, with exit code 0."""
+    world.service.faults = Faults(hang=1.0)
+    world.send(contact(f"CUST-{number:06d}", number, partition=number % 4) for number in range(200))
+    changes = {"service.engine": engine, "service.max_in_flight": "128", "shutdown.deadline": "3s"}
+    if "service.limiter" in leaves():
+        changes["service.limiter"] = "fixed"
+    worker = world.worker({**PATIENT, **changes})
+    wait_until(lambda: world.service.stats.in_flight == 128, "128 look-ups that hang")
+    begun = time.monotonic()
+    assert worker.terminate(30) == 0
+    assert time.monotonic() - begun < 8
+    assert world.committed_places() == set()
+    world.check_logs()
 
 
 def test_a_stop_does_not_wait_for_what_is_not_there(world: World) -> None:

@@ -80,7 +80,9 @@ def test_the_documented_sample_has_its_exact_values() -> None:
         (b'{"OfferHistory":[{}]}', (Offer(),)),
         (b'{"OfferHistory":[{"Name":null,"InteractionID":null,"OutcomeTime":null,"OfferHistory":null}]}', (Offer(),)),
         (b'{"OfferHistory":[{"Name":"A","Label":"new","Weight":1.5}]}', (Offer(name="A"),)),
-        (b'{"OfferHistory":[{"Name":"A","Name":"B"}]}', (Offer(name="B"),)),
+        (b'{"OfferHistory":[{"Label":"a","Label":"b"}]}', (Offer(),)),
+        (b'{"OfferHistory":[{"Name":"a:b","Label":{"Name":"c"}}],"Name":9e999}', (Offer(name="a:b"),)),
+        (b'{"x":' + b"9" * 5000 + b',"OfferHistory":[{"Name":"\\u0041","Group":null}]}', (Offer(name="A"),)),
         (b'{"OfferHistory":[{"ExternalID":""}]}', (Offer(external_id=None),)),
         (b'{"OfferHistory":[{"Outcome":"DeliverHold"}]}', (Offer(outcome="DeliverHold"),)),
         (b'{"OfferHistory":[{"InteractionID":-5}]}', (Offer(interaction_id=-5),)),
@@ -89,7 +91,7 @@ def test_the_documented_sample_has_its_exact_values() -> None:
     ],
 )
 def test_it_is_liberal(body: bytes, expected: tuple[Offer, ...]) -> None:
-    """Fields may be missing or null, unknown ones are skipped, sets of values are open, the last of two wins."""
+    """Fields may be missing or null, unknown ones are skipped and may be anything, sets of values are open."""
     assert decode_history(body) == expected
 
 
@@ -146,6 +148,39 @@ def test_another_shape_is_a_violation_that_names_its_place(body: bytes, message:
 def test_what_is_no_json_says_so(body: bytes) -> None:
     """Truncated, malformed, not UTF-8, lone surrogates: all are no JSON."""
     assert violation(body).kind is FailureKind.INVALID_JSON
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"OfferHistory":[{"Name":"A"}],"OfferHistory":[]}', "OfferHistory"),
+        (b'{"OfferHistory":[{"Name":"SECRET","Group":"g","Name":"SECRET"}]}', "Name"),
+        (b'{"OfferHistory":[{"Name":"SECRET","Name":null}]}', "Name"),
+        (b'{"OfferHistory":[{"Name":null,"Name":null}]}', "Name"),
+        (b'{"OfferHistory":[{"Name" : "A", "\\u004eame" :"B"}]}', "Name"),
+        (b'{"OfferHistory":[{"Label":"x","OfferHistory":[{"Outcome":"A","Outcome":"B"}]}]}', "Outcome"),
+        (b'{"OfferHistory":[{"OfferHistory":[],"OfferHistory":[{}]}]}', "OfferHistory"),
+    ],
+)
+def test_a_field_that_stands_twice_is_a_violation(body: bytes, name: str) -> None:
+    """Nobody can tell which of the two is meant; the first of two lists would vanish without a trace."""
+    failure = violation(body)
+    assert failure.kind is FailureKind.CONTRACT_VIOLATION
+    assert f"`{name}` stands twice in one object" in failure.message
+
+
+_VALUES = st.sampled_from(['"a:b"', "null", '"\\"Name\\":"', '"Name"', '"\\u004e"', '"x"'])
+_MEMBERS = st.lists(st.tuples(st.sampled_from(["Name", "Group", "Issue", "Label", "\\u004eame"]), _VALUES), max_size=5)
+
+
+@given(st.lists(_MEMBERS, max_size=4))
+def test_repeated_fields_are_found_exactly(offers: list[list[tuple[str, str]]]) -> None:
+    """Whatever stands in the texts beside them: as a look at each object by itself finds them."""
+    objects = ("{" + ",".join(f'"{name}":{value}' for name, value in members) + "}" for members in offers)
+    body = f'{{"OfferHistory":[{",".join(objects)}]}}'.encode()
+    names = [[name.replace("\\u004e", "N") for name, _ in members if name != "Label"] for members in offers]
+    repeated = any(len(of_one) > len(set(of_one)) for of_one in names)
+    assert (outcome(body) is FailureKind.CONTRACT_VIOLATION) == repeated
 
 
 def test_every_prefix_of_an_answer_is_a_failure() -> None:
