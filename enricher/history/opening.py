@@ -88,7 +88,8 @@ def open_client(
     headers = [("accept", "application/json"), ("accept-encoding", "identity"), ("user-agent", user_agent)]
     if method == "post":
         headers.append(("content-type", "application/json"))
-    settings = Settings(max_connections, timeout, max_response, tuple(headers), proxy=route.proxy, http2=route.http2)
+    http2 = route.http2 and url.lower().startswith("https:")
+    settings = Settings(max_connections, timeout, max_response, tuple(headers), proxy=route.proxy, http2=http2)
 
     def build() -> Engine:
         return open_engine(engine, settings._replace(tls=None if route.tls is None else route.tls.read()))

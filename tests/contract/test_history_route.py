@@ -14,7 +14,7 @@ from enricher.history.tls import TlsFiles
 from enricher.model import FailureKind
 from enricher.stats import Stats
 from tests.contract.certificates import Authority
-from tests.contract.history_talk import NOW, answers, converse, fails, until
+from tests.contract.history_talk import NOW, answers, converse, fails, hangs, until
 from tests.contract.http2_server import Http2Server
 from tests.contract.scripted_http import Connection, Request, ScriptedServer
 
@@ -112,6 +112,29 @@ def test_certificates_are_rotated_without_dropping_a_call(
         stats=stats,
     )
     assert names == ["first", "first", "second", "second"]
+
+
+def test_close_in_the_middle_of_a_rotation_ends_all_calls(
+    engine: EngineName, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the old engine as those of the new one."""
+    monkeypatch.setattr("enricher.history.files.LOOK_INTERVAL", 0.0)
+    files = TlsFiles(str(authority.file), *authority.client("first"))
+    stats = Stats()
+
+    async def use(client: OfferHistoryClient, server: ScriptedServer) -> list[FailureKind]:
+        calls = [asyncio.create_task(fails(client))]
+        await until(lambda: len(server.requests) == 1, "the first request")
+        authority.client("the second")
+        calls.append(asyncio.create_task(fails(client)))
+        await until(lambda: len(server.requests) == 2, "the second request")
+        assert stats.reloads == 1
+        await client.close()
+        return [failure.kind for failure in await asyncio.gather(*calls)]
+
+    route = Route(files, files=tuple(files.paths))
+    kinds = converse(engine, hangs, use, tls=authority.server(client_wanted=True), route=route, stats=stats)
+    assert kinds == [FailureKind.CONNECTION] * 2
 
 
 def test_a_proxy_gets_the_request_and_its_credentials(engine: EngineName) -> None:
