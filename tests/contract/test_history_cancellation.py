@@ -93,7 +93,7 @@ def test_close_ends_calls_in_flight(engine: EngineName, *, cancels: bool) -> Non
 
     kinds, took = converse(engine, hangs, use, max_connections=8)
     assert kinds == {asyncio.CancelledError if cancels else FailureKind.CONNECTION}
-    assert took < 1
+    assert took < 5  # of the 10 s that the calls would have had
 
 
 def test_close_ends_idle_connections(engine: EngineName) -> None:

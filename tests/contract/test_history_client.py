@@ -169,7 +169,7 @@ def test_the_timeout_is_that_of_the_whole_answer(engine: EngineName) -> None:
     for script in (drips, drips_head, hangs):
         kind, took = converse(engine, script, use, timeout=0.3)
         assert kind is FailureKind.TIMEOUT
-        assert 0.25 < took < 2
+        assert 0.25 < took < 5
 
 
 def test_waiting_for_a_connection_counts_as_time(engine: EngineName) -> None:
@@ -180,9 +180,9 @@ def test_waiting_for_a_connection_counts_as_time(engine: EngineName) -> None:
         failures = await asyncio.gather(*(fails(client) for _ in range(6)))
         return [failure.kind for failure in failures], time.monotonic() - start
 
-    kinds, took = converse(engine, hangs, use, timeout=0.4, max_connections=2)
+    kinds, took = converse(engine, hangs, use, timeout=2, max_connections=2)
     assert kinds == [FailureKind.TIMEOUT] * 6
-    assert took < 0.7
+    assert took < 3.9  # and not one timeout after the other
 
 
 @pytest.mark.parametrize("status", ["200 OK", "503 Service Unavailable"])
