@@ -14,7 +14,7 @@ _SECRET = re.compile(
     r"passw|passphrase|pwd|secret|token|bearer|credential|jaas|api[._-]?key|private|key[._-]pem|oauthbearer[._-]config"
 )
 _NOT_SECRET = re.compile(r"(url|uri|location|_file|endpoint|method)$")  # names a place rather than holding the secret
-# Within these sections the name of a setting may be misspelled (pasword): what is not known to be public is a secret.
+# Within these sections the name of a setting may be misspelled (passwrd): what is not known to be public is a secret.
 _AUTH = re.compile(r"^(service[._]+)?(auth|proxy)[._]|[._]auth[._]")
 _PUBLIC = re.compile(r"(username|client_id|scope|url|_file)$")
 _USER_INFO = re.compile(r"(?<=://).*@")  # greedy, as a password that was not escaped may hold anything

@@ -195,7 +195,7 @@ def test_bad_values_that_only_a_file_can_hold(tmp_path: Path, line: str, words: 
         f"kafka.bootstrap_servers=user:{SECRET}@host:9092",
         f"kafka.properties.enable.ssl.certificate.verification.password={SECRET}",
         f"service.auth.basic.password={SECRET}",
-        f"service.auth.basic.pasword={SECRET}",
+        f"service.auth.basic.psw={SECRET}",
         f"service.auth.bearer={SECRET}",
         f"service.auth.bearer.token={SECRET} x",
         f"service.auth.oauth2.client_secrt={SECRET}",
