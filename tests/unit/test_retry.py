@@ -31,6 +31,7 @@ OUTAGE = {
     FailureKind.CONNECTION,
     FailureKind.TIMEOUT,
     FailureKind.UNAUTHORIZED,
+    FailureKind.NO_TOKEN,
     FailureKind.FORBIDDEN,
     FailureKind.NOT_FOUND,
     FailureKind.REQUEST_TIMEOUT,
