@@ -168,7 +168,7 @@ def test_a_loop_ends_with_calls_in_flight(engine: EngineName, faults: Faults) ->
             await client.fetch("CONNOR")
 
     async def owner() -> None:
-        client = open_to(server, engine, max_connections=16)
+        client = open_to(server, engine, max_connections=16, timeout=60)
         callers.extend(asyncio.create_task(for_ever(client)) for _ in range(32))
         try:
             await asyncio.Event().wait()
@@ -183,7 +183,7 @@ def test_a_loop_ends_with_calls_in_flight(engine: EngineName, faults: Faults) ->
         for turn in range(20):
             start = time.monotonic()
             asyncio.run(main(turn * 0.002))
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 30
             assert [caller for caller in callers if not caller.cancelled()] == []
             callers.clear()
             gc.collect()
