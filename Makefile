@@ -7,14 +7,15 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 # Modules without I/O, clock or randomness: every branch of them is covered by the unit tests.
-PURE := offsets scheduler retry as_of completed buffer codec deadletter audit replay avroschema reader sizing
+PURE := offsets scheduler retry as_of completed buffer codec deadletter audit replay avroschema reader
 PURE_FILES := $(wildcard $(PURE:%=enricher/%.py) $(PURE:%=enricher/%/*.py))
 comma := ,
 empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench bench-compare wheel image compose-test audit clean
+.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench bench-compare wheel image compose-test chart chart-files \
+  audit sbom clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -87,10 +88,24 @@ image: ## build the container image; PYTHON_IMAGE names another base
 compose-test: $(VENV)/.dev ## bring docker-compose.yml up, wait for enriched events, take it down
 	@$(BIN)/python -m scripts.compose_test
 
+chart: $(VENV)/.dev ## check the Helm chart, the alerts and their tests (helm, helm-unittest, helm-docs, kube-score, promtool)
+	@$(BIN)/python -m scripts.chart_check
+
+chart-files: $(VENV)/.dev ## write the chart's generated files anew: schema, dashboard, README (which needs helm-docs)
+	@$(BIN)/python -m scripts.chart_files
+	@if command -v helm-docs >/dev/null; then helm-docs --chart-search-root helm --log-level error; \
+	  else echo "helm-docs is not on the PATH: helm/enricher/README.md stays as it is" >&2; fi
+
 audit: ## ask for known vulnerabilities of the locked dependencies (needs the network)
 	@uv="$$($(PYTHON) scripts/bootstrap.py uv)"; \
 	  "$$uv" export --locked --quiet --no-dev --no-emit-project --format requirements-txt >.cache/requirements.txt && \
 	  "$$uv" tool run pip-audit --require-hashes --disable-pip -r .cache/requirements.txt
+
+sbom: ## write dist/sbom.cdx.json (CycloneDX): what the image's Python environment is made of
+	@uv="$$($(PYTHON) scripts/bootstrap.py uv)"; mkdir -p .cache dist && \
+	  "$$uv" export --locked --quiet --no-dev --no-emit-project --format requirements-txt >.cache/requirements.txt && \
+	  "$$uv" tool run --from cyclonedx-bom cyclonedx-py requirements --output-reproducible \
+	    --pyproject pyproject.toml --mc-type application -o dist/sbom.cdx.json .cache/requirements.txt
 
 clean: ## remove caches and build results; the environment stays
 	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
