@@ -1,5 +1,6 @@
 """What a worker tells of itself while it works, and that none of it is anybody's private matter."""
 
+import base64
 import json
 import re
 import signal
@@ -95,7 +96,9 @@ PRIVATE = {
     "reason": "asks for the divorce papers",
     "password": "hunter2-is-my-password",
     "token": "s3cr3t-t0ken-of-the-url",
+    "service_password": "m4rvin-opens-the-service",
 }
+PRIVATE["service_credentials"] = base64.b64encode(f"worker:{PRIVATE['service_password']}".encode()).decode()
 
 
 def _private(number: int, *, broken: bool = False) -> Sent:
@@ -136,7 +139,11 @@ def test_metrics_health_and_page_of_a_worker(guarantee: str, world: World, colle
             "tracing.sample_ratio": "1",
             "kafka.consumer.statistics.interval.ms": "500",
             "kafka.producer.statistics.interval.ms": "500",
-        }
+        },
+        environment={
+            "ENRICHER_SERVICE__AUTH__BASIC__USERNAME": "worker",
+            "ENRICHER_SERVICE__AUTH__BASIC__PASSWORD": PRIVATE["service_password"],
+        },
     )
     address = _address(worker)
     assert _get(address, "/livez") == (200, "ok\n")
@@ -167,6 +174,7 @@ def test_metrics_health_and_page_of_a_worker(guarantee: str, world: World, colle
     assert missing == set()
 
     shown = [_get(address, path)[1] for path in ("/", "/metrics", "/livez", "/readyz", "/other")]
+    assert "service.auth.basic.password" in shown[0]
     assert worker.terminate() == 0
     letters = [
         f"{name}={(value or b'').decode(errors='replace')}"

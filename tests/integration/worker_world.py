@@ -185,9 +185,11 @@ class World:
             }
         return [f"--set={name}={value}" for name, value in settings.items()]
 
-    def worker(self, changes: Mapping[str, str] | None = None) -> Program:
+    def worker(
+        self, changes: Mapping[str, str] | None = None, *, environment: Mapping[str, str] | None = None
+    ) -> Program:
         """Start a worker."""
-        program = self._start("run", "--json", *self.sets(changes))
+        program = self._start("run", "--json", *self.sets(changes), environment=environment)
         self.workers.append(program)
         return program
 

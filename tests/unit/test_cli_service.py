@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from enricher.cli.app import app
-from enricher.cli.checks import check_all
+from enricher.cli.checks import check_all, check_service
 from enricher.cli.service import build_client, in_the_clear
 from enricher.config import ConfigError, Settings, load
 from enricher.model import LookupFailure
@@ -94,6 +94,42 @@ def test_a_token_is_fetched_as_the_settings_say(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert peers == ["worker"]
+
+
+def test_check_asks_as_the_worker_would(tmp_path: Path) -> None:
+    """With the credentials, over mutual TLS of a private authority; each of these that is missing is found."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.client("worker")
+
+    async def script(request: Request, connection: Connection) -> None:
+        known = connection.peer == "worker" and request.headers.get("authorization") == f"Bearer {SECRET}"
+        await connection.answer(status="200 OK" if known else "401 Unauthorized")
+
+    whole = {
+        "auth__bearer__token": SECRET,
+        "tls__ca_file": str(authority.file),
+        "tls__cert_file": certificate,
+        "tls__key_file": key,
+    }
+
+    async def main() -> None:
+        async with ScriptedServer(script, authority.server(client_wanted=True)) as server:
+            for without, message, remedy in [
+                ((), "answers; 0 offers", ""),
+                (("auth__bearer__token",), "Unauthorized", "service.auth"),
+                (("tls__ca_file",), "Connection", "service.url"),
+                (("tls__cert_file", "tls__key_file"), "Connection", "service.url"),
+            ]:
+                changes = {name: value for name, value in whole.items() if name not in without}
+                finding = await check_service(settings(server.url, **changes), "CONNOR")
+                assert finding.ok == (not without)
+                assert message in finding.message
+                assert remedy in finding.remedy
+            finding = await check_service(settings(server.url, auth__bearer__token_file="/nowhere"), "CONNOR")
+            assert not finding.ok
+            assert "service.auth.bearer.token_file" in finding.message
+
+    asyncio.run(main())
 
 
 def test_all_files_that_cannot_be_used_are_told_at_once(tmp_path: Path) -> None:
