@@ -67,11 +67,7 @@ class Stage:
 
     def settings(self) -> list[str]:
         """The settings of all workers, as arguments."""
-        if self._plan.protocol == "classic":
-            return self.world.sets(self._settings)
-        broker_decides = ("session.timeout.ms", "heartbeat.interval.ms")
-        sets = self.world.sets({**self._settings, "kafka.consumer.group.protocol": "consumer"})
-        return [one for one in sets if not one.partition("=")[2].partition("=")[0].endswith(broker_decides)]
+        return self.world.sets({**self._settings, "kafka.group_protocol": self._plan.protocol})
 
     def begin(self) -> None:
         """Start the workers and the feed."""
@@ -168,13 +164,13 @@ class Stage:
     # ---- workers -------------------------------------------------------------------------------------------------
 
     def _start_worker(self, slot: int) -> Program:
-        name = [f"--set=kafka.consumer.group.instance.id=worker-{slot}"] if self._plan.static else []
+        name = [f"--set=kafka.group_instance_id=worker-{slot}"] if self._plan.static else []
         return Program("run", "--json", *self.settings(), *name)
 
     def _may_end(self, end: str) -> bool:
         """What is meant to end a worker: a dead letter that cannot be written, a name that another one has."""
         dead_letter = self._dead_shut_once and f"dead letter for topic {self.world.dead}" in end
-        name_taken = self._plan.static and ("UNRELEASED_INSTANCE_ID" in end or "FENCED_INSTANCE_ID" in end)
+        name_taken = self._plan.static and "kafka.group_instance_id" in end
         return dead_letter or name_taken
 
     def _play_worker(self, act: Act, slot: int) -> None:
