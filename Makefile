@@ -7,14 +7,14 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 # Modules without I/O, clock or randomness: every branch of them is covered by the unit tests.
-PURE := offsets scheduler retry as_of completed buffer codec deadletter audit replay avroschema reader
+PURE := offsets scheduler retry as_of limiter sharing completed buffer codec deadletter audit replay avroschema reader
 PURE_FILES := $(wildcard $(PURE:%=enricher/%.py) $(PURE:%=enricher/%/*.py))
 comma := ,
 empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench bench-compare wheel image compose-test chart chart-files \
+.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness bench-compare wheel image compose-test chart chart-files \
   audit sbom clean
 
 help: ## show this
@@ -78,6 +78,9 @@ bench: $(VENV)/.dev ## measure the worker on a real Kafka beside programs that d
 
 bench-compare: $(VENV)/.dev ## measure the worker beside that of another git revision: BASE=main, ARGS="--rounds 5"
 	@$(BIN)/python -m bench --base $(or $(BASE),$(error say which revision: make bench-compare BASE=main)) $(ARGS)
+
+politeness: $(VENV)/.dev ## measure what the limiter does to a service that bears only so much
+	@$(BIN)/python -m bench.politeness $(ARGS)
 
 wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	@$(BIN)/python scripts/wheel_test.py "$$($(PYTHON) scripts/bootstrap.py uv)"

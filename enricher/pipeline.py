@@ -21,17 +21,14 @@ from typing import Any
 
 import structlog
 
-from enricher.as_of import AsOf
 from enricher.delivery import Delivery
 from enricher.holdings import Holdings, names
 from enricher.intake import Decoder, Intake, SchemaFetcher
-from enricher.lookups import Lookups
+from enricher.lookups import LookupOptions, Lookups
 from enricher.model import Headers, Outgoing, Position, Record, Rejected, TopicPartition
 from enricher.outputs import Encoder, Outputs
 from enricher.protocols import Answer, CommitFailed, HistoryClient, ProduceFailed, Source, Tracing
 from enricher.pulse import Pulse
-from enricher.retry import RetryPolicy
-from enricher.scheduler import Order
 from enricher.state import Holding, State, take_state
 from enricher.stats import Stats
 from enricher.tasks import Tasks
@@ -52,10 +49,7 @@ class Options:
 
     output_topic: str
     dead_letter_topic: str
-    max_in_flight: int = 64
-    order: Order = Order.KEY
-    as_of: AsOf = AsOf.NOW
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    lookups: LookupOptions = field(default_factory=LookupOptions)
     commit_interval: float = 1.0
     max_records: int = 10_000
     max_bytes: int = 64 << 20
@@ -110,7 +104,7 @@ class Pipeline:
         self._pulse = pulse or Pulse()
         self._tracing = tracing
         self._outputs = Outputs(
-            encoder, options.output_topic, options.dead_letter_topic, options.as_of, options.added_headers
+            encoder, options.output_topic, options.dead_letter_topic, options.lookups.as_of, options.added_headers
         )
         self._held = Holdings(source, options.max_records, options.max_bytes, self.stats)
         self._changed = asyncio.Event()  # set whenever something was resolved or dropped, for those that wait for it
@@ -123,9 +117,7 @@ class Pipeline:
             on_unavailable=self._unavailable,
             on_drop=self.drop,
             spawn=self._tasks.spawn,
-            max_in_flight=options.max_in_flight,
-            order=options.order,
-            retry=options.retry,
+            options=options.lookups,
             clock=clock,
             rng=rng or random.Random(),  # noqa: S311  jitter needs no cryptography
             stats=self.stats,

@@ -14,6 +14,7 @@ one ``PROBE_INTERVAL``. Pure: ``now`` (seconds) and the jitter (0 to 1) are
 arguments.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,6 +107,56 @@ class RetryPolicy:
         waits = self.on_unavailable is OnUnavailable.WAIT and failed is FailureClass.OUTAGE
         # An event that fails while others succeed is not waiting for the service: it would wait for ever.
         return due if waits and not available else None
+
+
+class RetryBudget:
+    """How many retries there may be, so that they do not multiply the load of a service that fails.
+
+    A bucket of tokens, one for each retry, as Finagle's (https://twitter.github.io/finagle/guide/Clients.html#retries):
+    ``RATIO`` of the answers go into it, and ``FLOOR`` a second whatever happens. It holds ``RESERVE``; what is above
+    that is lost in time (``MEMORY``), so that only recent answers count. A service that answers two look-ups of three
+    gets every retry; one that answers fewer gets half as many retries as answers, and ``FLOOR`` a second. What is put
+    off waits, the longer the more wait, up to ``PATIENCE``.
+    """
+
+    RATIO = 0.5
+    FLOOR = 10.0
+    RESERVE = 100.0
+    MEMORY = 10.0
+    PATIENCE = 1.0
+
+    __slots__ = ("_answers", "_at", "_put_off", "_tokens")
+
+    def __init__(self) -> None:
+        self._tokens = self.RESERVE
+        self._answers = 0
+        self._at = 0.0
+        self._put_off = 0
+
+    def spend(self, now: float, answers: int) -> float:
+        """Take the token for a retry: returns 0, or, if there is none, after how many seconds to try again.
+
+        Args:
+            now: the current time.
+            answers: how many look-ups have been answered so far.
+        """
+        above = self._tokens - self.RESERVE
+        if above > 0.0:
+            self._tokens = self.RESERVE + above * math.exp((self._at - now) / self.MEMORY)
+        else:
+            self._tokens = min(self.RESERVE, self._tokens + (now - self._at) * self.FLOOR)
+        self._tokens += (answers - self._answers) * self.RATIO
+        self._answers, self._at = answers, now
+        if self._tokens >= 1.0:
+            self._tokens -= 1.0
+            self._put_off = 0
+            return 0.0
+        self._put_off += 1
+        return min(self.PATIENCE, self._put_off / self.FLOOR)
+
+    def refill(self) -> None:
+        """The service is back after an outage, in which retries were not the load."""
+        self._tokens = max(self._tokens, self.RESERVE)
 
 
 class Breaker:

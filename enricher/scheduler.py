@@ -17,7 +17,7 @@ Pure: ``now`` is an argument, seconds of any one clock.
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
@@ -92,15 +92,29 @@ class Scheduler(Generic[W]):
 
     def complete(self, work: W) -> None:
         """A work in flight has ended, however: the next of its lane is ready."""
-        self.in_flight -= 1
+        following = self.follow(work)
+        if following is not None:
+            self.in_flight -= 1
+            self._ready.append(following)
+
+    def follow(self, work: W) -> W | None:
+        """A work in flight has ended, however: the next of its lane, if there is one, is in flight in its place."""
         lane = self._lane(work)
-        if lane is None:
-            return
-        waiting = self._lanes[lane]
-        if waiting:
-            self._ready.append(waiting.popleft())
-        else:
+        if lane is not None:
+            waiting = self._lanes[lane]
+            if waiting:
+                return waiting.popleft()
             del self._lanes[lane]
+        self.in_flight -= 1
+        return None
+
+    def put_back(self, works: Sequence[W], *, first: bool) -> None:
+        """These, in flight, are ready again: before all others, in this order, or behind them."""
+        self.in_flight -= len(works)
+        if first:
+            self._ready.extendleft(reversed(works))
+        else:
+            self._ready.extend(works)
 
     @property
     def due(self) -> float | None:

@@ -56,7 +56,7 @@ class State(NamedTuple):
         in_flight: look-ups under way, handing over included.
         limit: how many there may be.
         lanes: keys with an event that is not completed.
-        waiting: events that wait for their look-up.
+        waiting: events that wait for their look-up, or for that of another event which they may share.
         breaker_open: whether the service counts as down.
         records, bytes: held.
         max_records, max_bytes: that may be held.
@@ -102,10 +102,10 @@ def take_state(held: Holdings, lookups: Lookups, now: float, wall: float) -> Sta
         )
     return State(
         tuple(sorted(partitions)),
-        scheduler.in_flight,
+        lookups.in_flight,
         lookups.limit,
         scheduler.lanes,
-        scheduler.waiting,
+        scheduler.waiting + lookups.sharing,
         lookups.breaker.open,
         buffer.records,
         buffer.bytes,

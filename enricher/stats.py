@@ -79,6 +79,10 @@ class Stats:
         failures: failed attempts, by kind.
         lookups: attempts that were answered.
         retries: attempts put off to be made again.
+        retries_put_off: times that a retry was due and waited, as there are too many.
+        empty_retries: times that an empty history was to be asked for again.
+        coalesced: events that shared the answer to another event's look-up.
+        cache_hits: events that were served from what is kept of answers.
         commits: successful commits.
         commit_failures: commits that failed and were tried again.
         rebalances: assignments, revocations and losses of partitions.
@@ -109,6 +113,10 @@ class Stats:
     failures: Counter[str] = field(default_factory=Counter)
     lookups: int = 0
     retries: int = 0
+    retries_put_off: int = 0
+    empty_retries: int = 0
+    coalesced: int = 0
+    cache_hits: int = 0
     commits: int = 0
     commit_failures: int = 0
     rebalances: int = 0

@@ -12,6 +12,7 @@ from enricher.offsets import OffsetTracker
 
 if TYPE_CHECKING:
     from enricher.protocols import Trace
+    from enricher.sharing import Kept
 
 
 class Mark(NamedTuple):
@@ -92,11 +93,14 @@ class Work:
         started: when the first of them began, seconds.
         trace: where events are traced.
         last_failed: when the last of them failed (before that, as ``started``), seconds.
+        empties: how often the history was empty and was asked for again.
+        forgiven: attempts that do not count as tries to be answered: those up to the last empty history.
+        answer: of a work that was taken, what is kept of its customer; set and read only where answers are kept.
     """
 
     __slots__ = (
-        "assignment", "attempts", "event", "key", "last_failed", "received", "record", "size", "source", "started",
-        "trace",
+        "answer", "assignment", "attempts", "empties", "event", "forgiven", "key", "last_failed", "received", "record",
+        "size", "source", "started", "trace",
     )  # fmt: skip
 
     def __init__(self, record: Record, assignment: Assignment, received: float) -> None:
@@ -111,3 +115,6 @@ class Work:
         self.attempts = 0
         self.started = 0.0
         self.last_failed = 0.0
+        self.empties = 0
+        self.forgiven = 0
+        self.answer: Kept | None

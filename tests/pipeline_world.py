@@ -10,12 +10,15 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from enricher.completed import decode_completed
 from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
 from enricher.intake import Decoder, SchemaFetcher
+from enricher.limiter import LimiterKind
+from enricher.lookups import LookupOptions
 from enricher.model import Enriched, Event, Headers, Position, Record, Rejected, Stage, TopicPartition
 from enricher.pipeline import Options, Pipeline
 from enricher.protocols import Tracing
@@ -166,11 +169,18 @@ class World:
         fetcher: SchemaFetcher | None = None,
         **options: Any,
     ) -> Worker:
-        """Start a worker; by default it gets all partitions, and what it writes is acknowledged after 2 ms."""
+        """Start a worker; by default it gets all partitions, and what it writes is acknowledged after 2 ms.
+
+        Unless the test says otherwise each event has a look-up of its own, with no other limit than the cap.
+        """
         source = source or self.source()
         sink = sink or MemorySink(self.broker, latency=0.002)
         transactions = transactions or self.transactions(latency=0.002)
         loop = asyncio.get_running_loop()
+        names = {one.name for one in fields(LookupOptions)}
+        lookups = {name: value for name, value in options.items() if name in names}
+        lookups = {"coalesce": False, "limiter": LimiterKind.FIXED, **lookups}
+        options = {name: value for name, value in options.items() if name not in names}
         codec, stats = PlainCodec(), Stats()
         self.exact = guarantee == "exactly-once" and (self.exact or not self.workers)
         delivery: Delivery
@@ -182,7 +192,7 @@ class World:
         pipeline = Pipeline(
             source, delivery, self.client, decoder or codec, codec, stats=stats, fetcher=fetcher,
             tracing=tracing,
-            options=Options(OUTPUT, LETTERS, **options), clock=loop.time,
+            options=Options(OUTPUT, LETTERS, LookupOptions(**lookups), **options), clock=loop.time,
             wall_clock=lambda: int(loop.time() * 1000), rng=random.Random(seed),
         )  # fmt: skip
         worker = Worker(source, sink, transactions, pipeline)
@@ -289,6 +299,7 @@ def check_empty(pipeline: Pipeline) -> None:
     assert pipeline._tasks.running == set()
     assert pipeline._intake._waiting == {}
     assert pipeline._lookups._wake is None
+    assert not pipeline._lookups._calls
 
 
 def run_world(main: Callable[[], Coroutine[Any, Any, None]], *, limit: float = 3600.0) -> None:

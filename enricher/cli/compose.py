@@ -13,10 +13,12 @@ from enricher.consumer import times
 from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
 from enricher.history import OfferHistoryClient
+from enricher.lookups import LookupOptions
 from enricher.pipeline import Options, Pipeline
 from enricher.protocols import Tracing
 from enricher.pulse import Pulse
 from enricher.retry import RetryPolicy
+from enricher.sharing import EmptyPolicy, OnEmpty
 from enricher.sink import KafkaSink
 from enricher.source import KafkaSource
 from enricher.stats import Stats
@@ -43,7 +45,7 @@ def build_pipeline(
     tracing: Tracing | None = None,
 ) -> Pipeline:
     """The worker."""
-    service, output = settings.service, settings.output
+    output = settings.output
     pulse = pulse or Pulse()
     consumer = settings.kafka.consumer_properties()
     within = times(consumer)
@@ -57,12 +59,7 @@ def build_pipeline(
         options=Options(
             output_topic=output.topic,
             dead_letter_topic=output.dead_letter_topic,
-            max_in_flight=service.max_in_flight,
-            order=settings.delivery.order,
-            as_of=settings.history.as_of,
-            retry=RetryPolicy(
-                service.backoff.initial, service.backoff.max, service.deadline, settings.failures.on_unavailable
-            ),
+            lookups=_lookup_options(settings),
             commit_interval=settings.delivery.commit_interval,
             max_records=settings.buffer.max_records,
             max_bytes=settings.buffer.max_bytes,
@@ -73,6 +70,26 @@ def build_pipeline(
         stats=stats,
         pulse=pulse,
         tracing=tracing,
+    )
+
+
+def _lookup_options(settings: Settings) -> LookupOptions:
+    service, history = settings.service, settings.history
+    return LookupOptions(
+        max_in_flight=service.max_in_flight,
+        limiter=service.limiter,
+        max_rate=service.max_rate,
+        order=settings.delivery.order,
+        retry=RetryPolicy(
+            service.backoff.initial, service.backoff.max, service.deadline, settings.failures.on_unavailable
+        ),
+        as_of=history.as_of,
+        coalesce=history.coalesce,
+        cache_ttl=history.cache.ttl,
+        cache_bytes=history.cache.max_bytes,
+        on_empty=(
+            EmptyPolicy(history.empty_delay, history.empty_attempts) if history.on_empty is OnEmpty.RETRY else None
+        ),
     )
 
 

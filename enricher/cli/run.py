@@ -116,7 +116,12 @@ def _figures(stats: "Stats") -> dict[str, object]:
         "enriched": stats.enriched,
         "dead_letters": stats.dead_lettered,
         "passed_through": stats.passed_through,
+        "lookups": stats.lookups,
+        "coalesced": stats.coalesced,
+        "cache_hits": stats.cache_hits,
         "retries": stats.retries,
+        "retries_put_off": stats.retries_put_off,
+        "empty_retries": stats.empty_retries,
         "lookup_p50_ms": round(stats.lookup_seconds.quantile(0.5) * 1e3, 1),
         "lookup_p99_ms": round(stats.lookup_seconds.quantile(0.99) * 1e3, 1),
     }

@@ -104,4 +104,4 @@ def _default(leaf: Leaf) -> str:
     text = leaf.text(leaf.default)
     if text == "":
         return "derived" if leaf.name == DEAD_LETTER_TOPIC else "none"
-    return f"`{json.dumps(text) if isinstance(text, dict) else text}`"
+    return f"`{json.dumps(text) if isinstance(text, dict | bool) else text}`"

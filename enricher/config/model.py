@@ -13,7 +13,7 @@ from pydantic import Field, WithJsonSchema
 from enricher.as_of import AsOf
 from enricher.config.tracing import Tracing
 from enricher.config.transport import Auth, Http2, Proxy, Tls
-from enricher.config.units import Duration, Size
+from enricher.config.units import Duration, OptionalDuration, Size
 from enricher.config.values import (
     MIB,
     Brokers,
@@ -22,13 +22,16 @@ from enricher.config.values import (
     Listen,
     Path,
     Properties,
+    Rate,
     Section,
     Topic,
     Topics,
     Url,
 )
+from enricher.limiter import LimiterKind
 from enricher.retry import OnUnavailable
 from enricher.scheduler import Order
+from enricher.sharing import OnEmpty
 
 _PROPERTIES = WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}})
 _KafkaProperties = Annotated[Properties, _PROPERTIES]
@@ -125,6 +128,14 @@ class Service(Section):
         default="auto", description="HTTP library: auto (the fastest that is installed), httpx or pyreqwest."
     )
     max_in_flight: Count = Field(default=64, description="Cap on look-ups in flight.")
+    limiter: LimiterKind = Field(
+        default=LimiterKind.ADAPTIVE,
+        description="adaptive (as many look-ups in flight, up to the cap, as the service bears, by its latency and "
+        "failures) or fixed (up to the cap).",
+    )
+    max_rate: Rate = Field(
+        default=0.0, description="Cap on requests per second of one worker, retries and probes included; 0 for none."
+    )
     timeout: Duration = Field(default=5.0, description="For one attempt, until the whole response is there.")
     deadline: Duration = Field(default=30.0, description="For all attempts of one event; at least `service.timeout`.")
     max_response: Size = Field(default=MIB, description="Responses that are larger are given up while being read.")
@@ -135,6 +146,15 @@ class Service(Section):
     proxy: Proxy = Field(default_factory=Proxy)
 
 
+class Cache(Section):
+    """Answers that are kept and serve later events of the customer."""
+
+    ttl: OptionalDuration = Field(
+        default=0.0, description="How old an answer may be, from its request on; 0s keeps none. Outputs tell its time."
+    )
+    max_bytes: Size = Field(default=64 * MIB, description="Most bytes of answers kept, by estimate.")
+
+
 class History(Section):
     """What an output holds of the customer's offer history, and how often it is asked for."""
 
@@ -142,6 +162,22 @@ class History(Section):
         default=AsOf.NOW,
         description="now (all that the service tells) or event (only outcomes up to the event's time, to the "
         "millisecond; offers whose outcome has no time are left out).",
+    )
+    coalesce: bool = Field(
+        default=True,
+        description="Events of one customer share an answer, if its request began after they were received; of one "
+        "customer at most one request is under way.",
+    )
+    cache: Cache = Field(default_factory=Cache)
+    on_empty: OnEmpty = Field(
+        default=OnEmpty.ACCEPT, description="An empty history is an answer: accept it, or retry (ask again) at first."
+    )
+    empty_delay: Duration = Field(
+        default=5.0, description="Under `history.on_empty: retry`, the wait before an empty history is asked for again."
+    )
+    empty_attempts: Count = Field(
+        default=3,
+        description="Under `history.on_empty: retry`, how often it is asked for again, before it is accepted.",
     )
 
 

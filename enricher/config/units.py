@@ -16,6 +16,7 @@ SIZE_PATTERN = r"^[0-9]+(B|kB|KB|MB|GB|KiB|MiB|GiB)?$"
 
 MAX_DURATION = 7 * 24 * 3600.0
 
+_NOTHING = {"0s", "0ms", "0m", "0h"}
 _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _BYTES = {
     "GiB": 1 << 30,
@@ -58,6 +59,8 @@ def parse_duration(value: Any) -> float:
 def format_duration(seconds: float) -> str:
     """The shortest exact way to write it, such as ``100ms`` or ``2m``."""
     milliseconds = round(seconds * 1000, 6)
+    if not milliseconds:
+        return "0s"
     for unit, factor in _MILLISECONDS.items():
         if milliseconds % factor == 0:
             return f"{int(milliseconds // factor)}{unit}"
@@ -99,6 +102,14 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}, mode="validation"),
 ]
 """Seconds, above 0; written as ``250ms``, ``5s``, ``2m``, ``1h``."""
+
+OptionalDuration = Annotated[
+    float,
+    BeforeValidator(lambda value: 0.0 if str(value).strip() in _NOTHING else parse_duration(value)),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}, mode="validation"),
+]
+"""Seconds, or 0 where it is written as ``0s``: off."""
 
 Size = Annotated[
     int,

@@ -8,7 +8,7 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from enricher.config.problems import bad_value
 
@@ -107,6 +107,25 @@ def _check_instance(name: str) -> str:
         raise bad_value("is no name of a group's member", "up to 249 letters, digits, dots, underscores and hyphens")
     return name
 
+
+def _check_rate(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise bad_value("must be a number", "requests per second, such as 50 or 0.5; 0 for no cap")
+    return value
+
+
+def _plain(rate: float) -> int | float:
+    """As people write it."""
+    return int(rate) if rate.is_integer() else rate
+
+
+Rate = Annotated[
+    float,
+    Field(ge=0, le=1e6, allow_inf_nan=False),
+    BeforeValidator(_check_rate),
+    PlainSerializer(_plain, when_used="json"),
+]
+"""Per second; 0 for no cap."""
 
 Count = Annotated[int, Field(ge=1), BeforeValidator(_refuse_truth)]
 Topic = Annotated[str, AfterValidator(_check_topic), WithJsonSchema({"type": "string", "pattern": TOPIC_PATTERN})]

@@ -173,6 +173,30 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
             "enricher_lookup_retries", _COUNTER, "Attempts put off to be made again.", _one(lambda v: v.stats.retries)
         ),
         Metric(
+            "enricher_lookup_retries_put_off",
+            _COUNTER,
+            "Times that a retry was due and waited some more, as retries had used up their budget.",
+            _one(lambda v: v.stats.retries_put_off),
+        ),
+        Metric(
+            "enricher_lookup_empty_retries",
+            _COUNTER,
+            "Times that an empty history was to be asked for again (`history.on_empty: retry`).",
+            _one(lambda v: v.stats.empty_retries),
+        ),
+        Metric(
+            "enricher_lookups_coalesced",
+            _COUNTER,
+            "Events that shared the answer to another event's look-up (`history.coalesce`).",
+            _one(lambda v: v.stats.coalesced),
+        ),
+        Metric(
+            "enricher_lookup_cache_hits",
+            _COUNTER,
+            "Events that were served from the answers that are kept (`history.cache.ttl`).",
+            _one(lambda v: v.stats.cache_hits),
+        ),
+        Metric(
             "enricher_lookup_duration_seconds",
             _HISTOGRAM,
             "Time of the attempts that were answered.",
@@ -184,7 +208,13 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
             "Look-ups under way, the handing over of their result included.",
             _one(lambda v: v.state.in_flight),
         ),
-        Metric("enricher_lookups_limit", _GAUGE, "Look-ups that may be in flight now.", _one(lambda v: v.state.limit)),
+        Metric(
+            "enricher_lookups_limit",
+            _GAUGE,
+            "Look-ups that may be in flight now: what the limiter (`service.limiter`) has found, at most "
+            "`service.max_in_flight`.",
+            _one(lambda v: v.state.limit),
+        ),
         Metric(
             "enricher_breaker_open",
             _GAUGE,
@@ -193,7 +223,10 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
         ),
         Metric("enricher_lanes", _GAUGE, "Keys with an event that is not completed.", _one(lambda v: v.state.lanes)),
         Metric(
-            "enricher_events_waiting", _GAUGE, "Events that wait for their look-up.", _one(lambda v: v.state.waiting)
+            "enricher_events_waiting",
+            _GAUGE,
+            "Events that wait for their look-up, or for that of another event which they may share.",
+            _one(lambda v: v.state.waiting),
         ),
         Metric(
             "enricher_service_tokens",

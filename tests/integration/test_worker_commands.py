@@ -114,7 +114,7 @@ def test_check_names_what_is_wrong_with_the_service(
 def enriched(world: World) -> World:
     """A world with thirty enriched events of three customers, and no worker any more."""
     world.send(contact(f"CUST-{number % 3:06d}", number) for number in range(30))
-    worker = world.worker()
+    worker = world.worker({"delivery.order": "partition"})  # so that the newest of a partition are at its end
     world.await_committed()
     assert worker.terminate() == 0
     return world

@@ -21,7 +21,9 @@ def test_a_killed_worker_loses_nothing(world: World) -> None:
     """Killed with 64 look-ups in flight: the next one does all that was not committed, and repeats nothing else."""
     world.service.faults = Faults(latency="100ms")
     world.send(sent_contacts(contacts(1_500, customers=500)))
-    worker = world.worker({"delivery.commit_interval": "1s"})
+    worker = world.worker(
+        {"delivery.commit_interval": "1s", "service.limiter": "fixed", "history.coalesce": "false"}
+    )  # so that there are 64
     world.await_published(400)
     wait_until(lambda: world.service.stats.in_flight == 64, "64 look-ups in flight")
     worker.kill9()
@@ -49,7 +51,7 @@ def test_what_was_committed_as_complete_is_not_done_again(world: World) -> None:
     assert (positions[0].offset, positions[2].offset) == (hanging[0].offset, hanging[1].offset)
     world.service.faults = Faults()
     world.service.reset_stats()
-    second = world.worker()
+    second = world.worker({"history.coalesce": "false"})  # so that requests tell events
     world.await_committed()
     assert second.terminate() == 0
     world.audit()

@@ -36,7 +36,7 @@ def _finish(world: World) -> None:
     """The service is well again, and the next worker does what is left, and only that."""
     world.service.faults = Faults()
     world.service.reset_stats()
-    worker = world.worker()
+    worker = world.worker({"history.coalesce": "false"})  # so that requests tell events
     world.await_committed()
     assert worker.terminate() == 0
     world.audit()

@@ -40,7 +40,8 @@ def stats() -> Stats:
     """Counts that are all different."""
     made = Stats(
         received=50, skipped=1, decoded=45, answered=40, encoded=39, enriched=38, dropped=2, lookups=41, retries=3,
-        commits=4, commit_failures=5, rebalances=6, aborted_transactions=7, tokens=9, token_failures=11, reloads=13,
+        retries_put_off=8, empty_retries=10, coalesced=12, cache_hits=14, commits=4, commit_failures=5, rebalances=6,
+        aborted_transactions=7, tokens=9, token_failures=11, reloads=13,
     )  # fmt: skip
     made.rejected.update({"decode": 4})
     made.dead_letters.update({("decode", "InvalidJson"): 3})

@@ -64,6 +64,10 @@ def test_a_scrape_tells_what_the_worker_knows() -> None:
     assert value(found, "enricher_dead_letters_total", stage="decode", cause="InvalidJson") == 3
     assert value(found, "enricher_lookup_attempts_total", outcome="Answered") == 41
     assert value(found, "enricher_lookup_attempts_total", outcome="Timeout") == 8
+    assert value(found, "enricher_lookup_retries_put_off_total") == 8
+    assert value(found, "enricher_lookup_empty_retries_total") == 10
+    assert value(found, "enricher_lookups_coalesced_total") == 12
+    assert value(found, "enricher_lookup_cache_hits_total") == 14
     assert value(found, "enricher_commits_total", outcome="failed") == 5
     assert value(found, "enricher_service_tokens_total", outcome="ok") == 9
     assert value(found, "enricher_service_tokens_total", outcome="failed") == 11

@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enricher.as_of import AsOf
+from enricher.limiter import LimiterKind
 from enricher.model import FailureKind, LookupFailure, TopicPartition
 from enricher.protocols import CommitFailed, TransactionAborted
-from enricher.retry import RetryPolicy
+from enricher.retry import OnUnavailable, RetryPolicy
+from enricher.sharing import EmptyPolicy
 from enricher.testing.memory import Call, MemoryClient, MemorySink
 from tests.pipeline_world import INPUT, Worker, World, check_empty, run_world, until
 
+PASS_THROUGH = OnUnavailable.PASS_THROUGH
 PARTITIONS = 3
 MEMBERS = 2
 UNDISTURBED = 3.0
@@ -207,7 +211,16 @@ class Play:
             "commit_interval": st.sampled_from([0.1, 1.0]),
             "revoke_grace": st.sampled_from([0.0, 0.5, 3.0]),
             "shutdown_deadline": st.sampled_from([5.0, 25.0]),
-            "retry": st.sampled_from([RetryPolicy(), RetryPolicy(deadline=3.0)]),
+            "retry": st.sampled_from(
+                [RetryPolicy(), RetryPolicy(deadline=3.0), RetryPolicy(deadline=3.0, on_unavailable=PASS_THROUGH)]
+            ),
+            "limiter": st.sampled_from(LimiterKind),
+            "max_rate": st.sampled_from([0.0, 20.0]),
+            "as_of": st.sampled_from(AsOf),
+            "coalesce": st.booleans(),
+            "cache_ttl": st.sampled_from([0.0, 0.5]),
+            "cache_bytes": st.sampled_from([2_000, 1 << 20]),
+            "on_empty": st.sampled_from([None, EmptyPolicy(delay=0.7, attempts=2)]),
         }
     ),
 )

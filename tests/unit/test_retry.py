@@ -14,6 +14,7 @@ from enricher.retry import (
     Breaker,
     FailureClass,
     OnUnavailable,
+    RetryBudget,
     RetryPolicy,
     classify,
 )
@@ -431,3 +432,56 @@ def test_availability_takes_a_few_dozen_look_ups_to_return() -> None:
         answers += 1
     assert not breaker.open
     assert answers == 22  # 1 - (31 / 32) ** 22 >= 0.5
+
+
+def test_retries_are_a_part_of_the_answers_and_some_a_second() -> None:
+    """A reserve at first; then one for two answers, and ten a second."""
+    budget = RetryBudget()
+    assert [budget.spend(0.0, 0) for _ in range(100)] == [0.0] * 100
+    assert budget.spend(0.0, 0) > 0.0
+    assert [budget.spend(0.0, 10) == 0.0 for _ in range(6)] == [True] * 5 + [False]
+    assert [budget.spend(1.0, 10) == 0.0 for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_what_is_put_off_comes_back_the_later_the_more_there_is() -> None:
+    """So that what waits is not looked at all the time; at the latest after a second."""
+    budget = RetryBudget()
+    waits = [budget.spend(0.0, 0) for _ in range(120)][100:]
+    assert waits[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert waits[10:] == [1.0] * 10
+    assert budget.spend(0.1, 0) == 0.0
+    assert budget.spend(0.1, 0) == pytest.approx(0.1)
+
+
+def test_the_reserve_does_not_grow() -> None:
+    """Not by time; by answers only for a while; after an outage it is full."""
+    budget = RetryBudget()
+
+    def granted(now: float, answers: int) -> int:
+        for count in range(100_000):
+            if budget.spend(now, answers) > 0.0:
+                return count
+        raise AssertionError
+
+    assert granted(1e6, 0) == 100
+    assert granted(1e6, 10_000) == 5_000
+    assert budget.spend(1e6 + 1.0, 20_000) == 0.0
+    assert 100 + 5_000 / 3 < granted(1e6 + 11.0, 20_000) < 100 + 5_000 / 2
+    budget.refill()
+    assert granted(1e6 + 11.0, 20_000) == 100
+    assert budget.spend(1e6 + 11.0, 40_000) == 0.0
+    budget.refill()
+    assert granted(1e6 + 11.0, 40_000) == 10_000 - 1
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 10.0), st.integers(0, 50)), max_size=100))
+def test_retries_never_multiply_the_load(steps: list[tuple[float, int]]) -> None:
+    """However often one asks: at most half as many as answers, ten a second, and the reserve."""
+    budget = RetryBudget()
+    now, answers, retries = 0.0, 0, 0
+    for seconds, more in steps:
+        now += seconds
+        answers += more
+        for _ in range(200):
+            retries += budget.spend(now, answers) == 0.0
+        assert retries <= 100 + answers / 2 + 10 * now + 1e-6

@@ -238,3 +238,36 @@ def test_a_partition_that_came_back_waits_for_what_was_in_flight() -> None:
     assert scheduler.take(0.0) is None
     scheduler.complete(before)
     assert scheduler.take(0.0) is after
+
+
+@pytest.mark.parametrize("order", Order)
+def test_the_next_of_a_lane_may_follow_at_once(order: Order) -> None:
+    """In the place of the one that ended, so that others get no turn between; where nothing is ordered, none does."""
+    scheduler: Scheduler[Item] = Scheduler(order)
+    first, second, other = (Item(PARTITIONS[0], key) for key in (b"k", b"k", b"l"))
+    for item in (first, second, other):
+        scheduler.admit(item)
+    assert scheduler.take(0.0) is first
+    following = scheduler.follow(first)
+    if order is Order.NONE:
+        assert (following, scheduler.in_flight) == (None, 0)
+        return
+    assert (following, scheduler.in_flight) == (second, 1)
+    after = scheduler.follow(second)
+    assert (after, scheduler.in_flight) == ((None, 0) if order is Order.KEY else (other, 1))
+
+
+@pytest.mark.parametrize(("first", "taken"), [(True, [0, 1, 3, 2]), (False, [3, 2, 0, 1])])
+def test_what_is_put_back_is_ready_again(taken: list[int], *, first: bool) -> None:
+    """Before all others, or behind them, in its order; it holds no place in flight, and may be revoked."""
+    scheduler: Scheduler[Item] = Scheduler(Order.KEY)
+    items = [Item(PARTITIONS[0], b"%d" % number) for number in range(4)]
+    for number in (0, 1, 3, 2):
+        scheduler.admit(items[number])
+    assert [scheduler.take(0.0) for _ in range(2)] == items[:2]
+    scheduler.put_back(items[:2], first=first)
+    assert (scheduler.in_flight, scheduler.ready) == (0, 4)
+    assert [scheduler.take(0.0) for _ in range(4)] == [items[number] for number in taken]
+    scheduler.put_back(items, first=first)
+    assert set(map(id, scheduler.revoke([PARTITIONS[0]]))) == set(map(id, items))
+    assert (scheduler.lanes, scheduler.waiting, scheduler.in_flight) == (0, 0, 0)

@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from enricher.history.engine import Fields, Reply
-from enricher.model import FailureKind, LookupFailure, TopicPartition
+from enricher.model import FailureKind, LookupFailure, Outgoing, TopicPartition
 from enricher.protocols import Answer
-from enricher.testing.memory import MemoryClient
+from enricher.testing.memory import MemoryClient, MemorySink
 from enricher.tracing.context import current_ids
 from enricher.tracing.provider import Traces, open_traces
 from tests.pipeline_world import INPUT, LETTERS, OUTPUT, World, run_world, until
@@ -166,6 +166,31 @@ def test_an_event_goes_on_with_its_trace(made: Made, guarantee: str) -> None:
         assert told == [f"00-{TRACE}-{identity(span)[1]:016x}-01" for span in (first, second)]
         written = f"00-{TRACE}-{identity(sending)[1]:016x}-01".encode()
         assert headers(world, OUTPUT) == [[("a", b"1"), ("b", b"2"), ("traceparent", written), ("tracestate", b"v=1")]]
+
+    run_world(main)
+
+
+def test_events_that_share_a_look_up_keep_their_traces(made: Made) -> None:
+    """The look-up is in the trace of the first; each output, and the log, tells its own event's."""
+
+    async def main() -> None:
+        world = World(client=AskingClient(made))
+        logged: list[str] = []
+
+        def watch(_output: Outgoing) -> None:
+            logged.append(current_ids()["trace_id"])
+
+        sink = MemorySink(world.broker)
+        sink.refuse = watch
+        for _ in range(2):
+            send(world, "CONNOR")
+        worker = world.worker(sink=sink, coalesce=True, tracing=made.traces.events)
+        await world.all_resolved()
+        await worker.stop()
+        processes, sendings = made.spans(f"process {INPUT}"), made.spans(f"send {OUTPUT}")
+        assert parent(made.one("GET")) == identity(processes[0])
+        assert [parent(span) for span in sendings] == [identity(span) for span in processes]
+        assert logged == [f"{identity(span)[0]:032x}" for span in processes]
 
     run_world(main)
 
