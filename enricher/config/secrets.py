@@ -34,7 +34,7 @@ def is_secret(name: str) -> bool:
 def mask(name: str, value: Any) -> Any:
     """The value, with whatever is secret in it replaced: all of it, entries of a map, user info or query of a URL."""
     if is_secret(name):
-        return MASK
+        return value if value in ("", None) else MASK  # that there is none is no secret
     if isinstance(value, Mapping):
         return {key: mask(f"{name}.{key}", item) for key, item in value.items()}
     if isinstance(value, list | tuple):

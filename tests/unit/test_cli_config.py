@@ -55,6 +55,7 @@ def test_json_shows_the_same() -> None:
     assert shown["input.topics"] == {"value": ["in"], "source": "--set"}
     assert shown["service.max_in_flight"] == {"value": 64, "source": "default"}
     assert shown["kafka.properties.sasl.password"] == {"value": "***", "source": "--set"}
+    assert shown["service.auth.basic.password"] == {"value": "", "source": "default"}  # not one that would be hidden
     assert "hunter2" not in result.output
 
 
