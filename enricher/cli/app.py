@@ -16,6 +16,7 @@ from enricher.cli.demo import demo
 from enricher.cli.history_service import history_service
 from enricher.cli.run import run
 from enricher.cli.schema import app as schema
+from enricher.cli.size import size
 from enricher.cli.tail import tail
 from enricher.cli.verify import verify
 
@@ -55,6 +56,7 @@ app.command()(check)
 app.command()(tail)
 app.command()(verify)
 app.command()(config)
+app.command()(size)
 app.add_typer(schema, name="schema")
 app.command("history-service", epilog="Example: enricher history-service --port 8089 --latency 20ms --status 503=0.01")(
     history_service
