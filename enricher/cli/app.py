@@ -18,6 +18,7 @@ from enricher.cli.run import run
 from enricher.cli.schema import app as schema
 from enricher.cli.size import size
 from enricher.cli.tail import tail
+from enricher.cli.test import run_tests
 from enricher.cli.verify import verify
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ app.command()(tail)
 app.command()(verify)
 app.command()(config)
 app.command()(size)
+app.command("test")(run_tests)
 app.add_typer(schema, name="schema")
 app.command("history-service", epilog="Example: enricher history-service --port 8089 --latency 20ms --status 503=0.01")(
     history_service

@@ -15,7 +15,7 @@ from enricher.exactly_once import ExactlyOnce
 from enricher.history import OfferHistoryClient
 from enricher.lookups import LookupOptions
 from enricher.pipeline import Options, Pipeline
-from enricher.protocols import Tracing
+from enricher.protocols import Source, Tracing
 from enricher.pulse import Pulse
 from enricher.retry import RetryPolicy
 from enricher.sharing import EmptyPolicy, OnEmpty
@@ -43,16 +43,31 @@ def build_pipeline(
     stats: Stats,
     pulse: Pulse | None = None,
     tracing: Tracing | None = None,
+    *,
+    source: Source | None = None,
+    delivery: Delivery | None = None,
+    **given: Any,
 ) -> Pipeline:
-    """The worker."""
+    """The worker.
+
+    Args:
+        settings: of everything.
+        client: of the history service.
+        stats: where to count.
+        pulse: told what the pipeline does.
+        tracing: makes traces, if at all.
+        source: where records come from; Kafka if left out.
+        delivery: where records go; Kafka if left out.
+        given: further arguments of the pipeline, such as its clocks.
+    """
     output = settings.output
     pulse = pulse or Pulse()
     consumer = settings.kafka.consumer_properties()
     within = times(consumer)
-    source = KafkaSource(consumer, settings.input.topics, pulse=pulse)
+    source = source or KafkaSource(consumer, settings.input.topics, pulse=pulse)
     return Pipeline(
         source,
-        _build_delivery(settings, source, stats, pulse),
+        delivery or _build_delivery(settings, source, stats, pulse),
         client,
         build_decoder(settings),
         Encoder(),
@@ -70,6 +85,7 @@ def build_pipeline(
         stats=stats,
         pulse=pulse,
         tracing=tracing,
+        **given,
     )
 
 
@@ -93,7 +109,7 @@ def _lookup_options(settings: Settings) -> LookupOptions:
     )
 
 
-def _build_delivery(settings: Settings, source: KafkaSource, stats: Stats, pulse: Pulse) -> Delivery:
+def _build_delivery(settings: Settings, source: Source, stats: Stats, pulse: Pulse) -> Delivery:
     properties = settings.kafka.producer_properties()
     topics = {settings.output.topic, settings.output.dead_letter_topic}
     if settings.delivery.guarantee is Guarantee.EXACTLY_ONCE:

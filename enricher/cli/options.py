@@ -53,20 +53,20 @@ def load_settings_or_exit(config: Path | None, overrides: list[str] | None, *, a
         raise typer.Exit(MISUSED) from None
 
 
-def tell_problems(error: "ConfigError", *, as_json: bool) -> None:
-    """Print every mistake: as JSON to stdout, or as text to stderr."""
+def tell_problems(error: "ConfigError", *, as_json: bool, what: str = "the configuration is refused") -> None:
+    """Print every mistake: as JSON to stdout, or as text to stderr. ``what`` comes first."""
     if as_json:
         typer.echo(json.dumps({"error": "configuration", "problems": [p.to_json() for p in error.problems]}))
     else:
-        typer.echo(describe_problems(error), err=True)
+        typer.echo(describe_problems(error, what), err=True)
 
 
-def describe_problems(error: "ConfigError") -> str:
+def describe_problems(error: "ConfigError", what: str = "the configuration is refused") -> str:
     """Every mistake as text for a person, as wide as the terminal."""
     width = max(40, shutil.get_terminal_size((80, 24)).columns)
     count = len(error.problems)
     reasons = f", for {count} reasons" if count > 1 else ""
-    lines = [f"enricher: the configuration is refused{reasons}:", ""]
+    lines = [f"enricher: {what}{reasons}:", ""]
     for problem in error.problems:
         value = "" if problem.value is None else f" = {_cut(problem.value)}"
         lines.append(f"- {problem.name}{value} ({problem.origin})")

@@ -19,7 +19,7 @@ from enricher.config.model import Settings
 from enricher.config.problems import NOT_SET, ConfigError, Problem
 from enricher.config.rules import contradictions, derived_defaults
 from enricher.config.secrets import show
-from enricher.config.sources import CONFIG_VARIABLE, Entry, read_environment, read_file, read_overrides
+from enricher.config.sources import CONFIG_VARIABLE, Entry, Source, read_environment, read_file, read_overrides
 from enricher.config.tree import Leaf, leaves, nest
 
 DEFAULT = "default"
@@ -44,6 +44,9 @@ def load(
     config_file: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
+    *,
+    beneath: Sequence[Source] = (),
+    above: Sequence[Source] = (),
 ) -> Loaded:
     """Read the settings.
 
@@ -51,6 +54,8 @@ def load(
         config_file: a YAML file; the one that ``ENRICHER_CONFIG`` names if none.
         environ: the environment; nothing is taken from it if none.
         overrides: ``name=value`` of the command line.
+        beneath: further sources, weaker than all others.
+        above: further sources, stronger than all others; of these the last one wins.
 
     Raises:
         ConfigError: it lists every mistake.
@@ -60,6 +65,7 @@ def load(
     sources = [read_environment(environ), read_overrides(overrides)]
     if file:
         sources.insert(0, read_file(Path(file)))
+    sources = [*beneath, *sources, *above]
     problems = [problem for source in sources for problem in source.problems]
     entries = {entry.name: entry for source in sources for entry in source.entries}
     written, found = _validate(entries)

@@ -138,6 +138,13 @@ def read_file(path: Path) -> Source:
     return source
 
 
+def read_tree(values: Mapping[str, Any], origins: Mapping[tuple[str, ...], str]) -> Source:
+    """Every setting in groups and maps that were read already; ``origins`` tells where each key stands."""
+    source = Source()
+    _take(source, values, (), origins)
+    return source
+
+
 def _take(
     source: Source, values: Mapping[str, Any], path: tuple[str, ...], origins: Mapping[tuple[str, ...], str]
 ) -> None:

@@ -35,13 +35,14 @@ def parse_yaml(text: str, file: str) -> Parsed:
             return parsed
         parsed.values = _Walk(loader, parsed, file).mapping(root, ())
     except yaml.YAMLError as error:
-        parsed.problems.append(_syntax(error, file))
+        parsed.problems.append(syntax_problem(error, file))
     finally:
         loader.dispose()
     return parsed
 
 
-def _syntax(error: yaml.YAMLError, file: str) -> Problem:
+def syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
+    """What is wrong with a file that is no YAML, and where."""
     if not isinstance(error, yaml.MarkedYAMLError):  # a character that YAML does not allow
         return Problem(file, None, file, "is no YAML: it holds a control character", "remove it")
     mark = error.problem_mark or error.context_mark
