@@ -25,7 +25,10 @@ def size(
     rate: Annotated[str, typer.Option(help="Events at the peak, such as 20000/s, 1.2M/min, 50M/d.")],
     latency: Annotated[str, typer.Option(help="Mean latency of one look-up under that load, such as 50ms.")],
     lookups: Annotated[
-        float, typer.Option(help="Look-ups per event; above 1 for those that are tried again.", min=0, max=100)
+        float,
+        typer.Option(
+            help="Look-ups per event; above 1 if some are tried again, below it if events share some.", min=0, max=100
+        ),
     ] = _DEFAULT.lookups,
     headroom: Annotated[
         float, typer.Option(help="Share of the capacity to keep free.", min=0, max=0.9)
