@@ -14,6 +14,7 @@ from enricher.cli.check import check
 from enricher.cli.config import config
 from enricher.cli.demo import demo
 from enricher.cli.history_service import history_service
+from enricher.cli.redrive import redrive
 from enricher.cli.run import run
 from enricher.cli.schema import app as schema
 from enricher.cli.size import size
@@ -56,6 +57,7 @@ app.command()(demo)
 app.command()(check)
 app.command()(tail)
 app.command()(verify)
+app.command()(redrive)
 app.command()(config)
 app.command()(size)
 app.command("test")(run_tests)

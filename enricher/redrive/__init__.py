@@ -1,0 +1,1 @@
+"""Sending dead letters back: what one says, which are chosen, and which have gone back already. Pure."""
