@@ -41,6 +41,11 @@
 {{- if and .Values.keda.enabled (or (not (include "enricher.setting" (dict "root" . "name" "input.topics"))) (not (include "enricher.setting" (dict "root" . "name" "kafka.bootstrap_servers")))) -}}
 {{- fail "keda.enabled needs config.input.topics and config.kafka.bootstrap_servers: KEDA does not see the pods' environment" -}}
 {{- end -}}
+{{- range list "bootstrapServers" "consumerGroup" "topic" "lagThreshold" "offsetResetPolicy" "allowIdleConsumers" "excludePersistentLag" -}}
+{{- if hasKey $root.Values.keda.metadata . -}}
+{{- fail (printf "keda.metadata.%s is set by the chart" .) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.keda.authenticationRef .Values.keda.secretTargetRef -}}
 {{- fail "keda.authenticationRef and keda.secretTargetRef exclude each other" -}}
 {{- end -}}
@@ -71,6 +76,9 @@
 {{- if and $job.enabled (not $job.name) -}}
 {{- fail (printf "%s.name is needed: a Job cannot be changed, so each one has a name of its own" .) -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.redrive.enabled (not .Values.redrive.args) -}}
+{{- fail "redrive.args is needed: which dead letters to send back, such as [\"--stage\", \"lookup\"] or [\"--all\"]" -}}
 {{- end -}}
 {{- if and .Values.replay.enabled (not .Values.replay.args) -}}
 {{- fail "replay.args is needed: what to replay, such as [\"--from\", \"2026-11-01T00:00Z\"]" -}}
