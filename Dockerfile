@@ -40,5 +40,8 @@ LABEL org.opencontainers.image.title="enricher" \
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080
+# Of the worker; for what else the image runs, its container says so. Kubernetes has probes of its own.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 \
+  CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('ENRICHER_HTTP__LISTEN', ':8080').rpartition(':')[2] + '/livez', timeout=4)"]
 ENTRYPOINT ["enricher"]
 CMD ["run"]

@@ -14,11 +14,12 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness bench-compare wheel image compose-test chart chart-files \
+.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness bench-compare wheel image \
+  compose-test chart monitoring-test chart-files \
   audit sbom clean
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # The stamps make a second run start at once. `demo` needs only what the worker runs on; `--inexact` leaves in place
 # what a developer has installed besides.
@@ -86,13 +87,18 @@ wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	@$(BIN)/python scripts/wheel_test.py "$$($(PYTHON) scripts/bootstrap.py uv)"
 
 image: ## build the container image; PYTHON_IMAGE names another base
-	@docker build $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) -t enricher:dev .
+	@docker build $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) -t enricher:dev \
+	  --build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' enricher/__init__.py)" \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .
 
 compose-test: $(VENV)/.dev ## bring docker-compose.yml up, wait for enriched events, take it down
 	@$(BIN)/python -m scripts.compose_test
 
 chart: $(VENV)/.dev ## check the Helm chart, the alerts and their tests (helm, helm-unittest, helm-docs, kube-score, promtool)
 	@$(BIN)/python -m scripts.chart_check
+
+monitoring-test: $(VENV)/.dev ## have a real Prometheus evaluate all alerts and panels on a running worker
+	@$(BIN)/python -m scripts.monitoring_check
 
 chart-files: $(VENV)/.dev ## write the chart's generated files anew: schema, dashboard, README (which needs helm-docs)
 	@$(BIN)/python -m scripts.chart_files

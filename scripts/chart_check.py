@@ -186,6 +186,7 @@ def check() -> None:
     print(f"chart: unit tests: {ran.removeprefix('Tests:').strip()}")
     check_rules(ALERTS.read_text("utf-8"))
     call("promtool", "test", "rules", str(ALERT_TESTS))
+    call("promtool", "check", "config", "--syntax-only", str(HELM.parent / "compose" / "prometheus.yml"))
     print("chart: alerts and their tests")
 
 
