@@ -32,6 +32,9 @@ from enricher.work import Work
 
 log = structlog.get_logger(__name__)
 
+AT_ONCE = 32
+"""Answers that are there already and are handed over without letting others on the event loop: some milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class LookupOptions:
@@ -104,6 +107,7 @@ class Lookups:
         self._limit = options.max_in_flight if self._limiter is None else self._limiter.limit
         self._wake: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._unasked = 0  # works served without a call of their own
         self._last_answer = float("-inf")
         self._outage = LookupFailure(FailureKind.UNAVAILABLE, "the service does not answer")  # the latest one met
 
@@ -233,7 +237,7 @@ class Lookups:
         while work is not None:
             if self._cache is not None and (kept := work.answer) is not None:
                 self._stats.cache_hits += 1
-                self._enter(work)
+                await self._begin_unasked(work)
                 await self._serve(work, Answer(kept.offers, kept.looked_up_at), kept.began, kept.asked_at)
                 work = self._next()
                 continue
@@ -267,6 +271,13 @@ class Lookups:
         if work.trace is not None:
             work.trace.enter(work.attempts)
 
+    async def _begin_unasked(self, work: Work) -> None:
+        """The answer for this work is there: nothing else would make the event loop come to others meanwhile."""
+        self._unasked += 1
+        if self._unasked % AT_ONCE == 0:
+            await asyncio.sleep(0)
+        self._enter(work)
+
     async def _serve(self, work: Work, answer: Answer, began: float, asked_at: int) -> None:
         """Hand the answer over, and then to those behind in the lane that may share it."""
         while True:
@@ -289,7 +300,7 @@ class Lookups:
                 self.scheduler.put_back([behind], first=False)
                 return
             self._stats.coalesced += 1
-            self._enter(behind)
+            await self._begin_unasked(behind)
             work = behind
 
     async def _share(self, waiting: Sequence[Work], answer: Answer, began: float, asked_at: int) -> None:
@@ -298,7 +309,7 @@ class Lookups:
         for work in waiting:
             if work.received <= began or work.event.contact_time <= asked_at:
                 self._stats.coalesced += 1
-                self._enter(work)
+                await self._begin_unasked(work)
                 await self._serve(work, answer, began, asked_at)
             else:
                 newer.append(work)

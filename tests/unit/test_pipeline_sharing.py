@@ -2,14 +2,15 @@
 
 import asyncio
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from enricher.as_of import AsOf
-from enricher.model import FailureKind, LookupFailure, Offer, TopicPartition
+from enricher.model import FailureKind, LookupFailure, Offer, Outgoing, TopicPartition
 from enricher.retry import RetryPolicy
 from enricher.sharing import EmptyPolicy
-from enricher.testing.memory import MemoryClient
+from enricher.testing.memory import MemoryClient, MemorySink
 from tests.pipeline_world import INPUT, Letter, World, run_world, until
 
 OFFERS = (Offer(name="one", outcome_time=500),)
@@ -153,6 +154,46 @@ def test_who_waits_for_a_call_may_go_with_its_partition(how: str) -> None:
             await until(lambda: len(world.outputs) == 5)
         await worker.stop()
         assert all(output.partition == 0 for output in world.outputs)
+
+    run_world(main)
+
+
+@pytest.mark.parametrize(
+    ("keys", "options"),
+    [(1, {"coalesce": True}), (300, {"coalesce": True}), (300, {"cache_ttl": 9.0, "max_in_flight": 1})],
+)
+def test_a_customer_of_many_events_lets_others_on_the_event_loop(keys: int, options: dict[str, Any]) -> None:
+    """Hundreds of events that are served without a call of their own: never many in one turn of the loop."""
+
+    async def main() -> None:
+        world = World()
+        sink = MemorySink(world.broker)
+        loop = asyncio.get_running_loop()
+        turns: list[int] = []
+        new_turn = True
+
+        def turn() -> None:
+            nonlocal new_turn
+            new_turn = True
+
+        def watch(_output: Outgoing) -> None:
+            nonlocal new_turn
+            if new_turn:
+                turns.append(0)
+                new_turn = False
+                loop.call_soon(turn)
+            turns[-1] += 1
+
+        sink.refuse = watch
+        if "cache_ttl" in options:
+            world.send("a")
+        for number in range(300):
+            world.send("a", key=f"k{number % keys}")
+        worker = world.worker(sink=sink, **{"max_in_flight": 2, **options})
+        await world.all_resolved()
+        await worker.stop()
+        assert len(world.client.calls) == 1
+        assert max(turns) <= 40
 
     run_world(main)
 
