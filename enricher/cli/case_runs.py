@@ -66,10 +66,13 @@ class Result(NamedTuple):
 
 def run_case(test: Prepared) -> Result:
     """Run a case."""
-    world = _World(test)
     limit = test.case.within + test.settings.shutdown.deadline + 60.0
-    with capture_logs():
-        failure = run_virtual(world.run(), limit=limit)
+    try:
+        world = _World(test)
+        with capture_logs():
+            failure = run_virtual(world.run(), limit=limit)
+    except Exception as error:  # noqa: BLE001  one test that breaks must not keep the others from being run
+        return Result(test.case.name, test.line, (), f"the test broke: {type(error).__name__}: {error}")
     found = [
         (number, difference)
         for number, (place, expected) in enumerate(zip(world.places, test.case.expect, strict=True), 1)

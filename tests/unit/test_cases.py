@@ -15,7 +15,7 @@ from enricher.config import ConfigError
 from enricher.testing.cases.loading import load_suite
 from tests.readme import ROOT, blocks
 
-EXAMPLES = ROOT / "docs" / "examples"
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yaml"))
 
 
 class Files:
@@ -62,10 +62,10 @@ def invoke(*arguments: str) -> tuple[int, str, str]:
 # ---- the examples, and what they show ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["contacts.yaml", "outages.yaml"])
-def test_the_examples_pass(name: str) -> None:
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_pass(path: Path) -> None:
     """As those do who take them for a start."""
-    code, stdout, stderr = invoke(str(EXAMPLES / name))
+    code, stdout, stderr = invoke(str(path))
     assert (code, stderr) == (0, ""), stdout
     assert stdout.splitlines()[-1] == f"{stdout.count('pass  ')} passed"
     assert "\x1b" not in stdout
@@ -73,12 +73,14 @@ def test_the_examples_pass(name: str) -> None:
 
 def test_the_examples_can_fail(files: Files) -> None:
     """Each expectation of the examples bites: with other outcomes, offers or causes, every test fails."""
-    for name in ("contacts.yaml", "outages.yaml"):
-        tree = yaml.safe_load((EXAMPLES / name).read_text("utf-8"))
+    assert len(EXAMPLES) == 2
+    for example in EXAMPLES:
+        tree = yaml.safe_load(example.read_text("utf-8"))
+        if "config" in tree:
+            tree["config"] = str(example.parent / tree["config"])
         for test in tree["tests"]:
             every = test["expect"] if isinstance(test["expect"], list) else [test["expect"]]
             test["expect"] = [{"output": {"enrichment.attempts": 99}} for _ in every]
-        (files.folder / "enricher.yaml").write_text((EXAMPLES / "enricher.yaml").read_text("utf-8"), "utf-8")
         path = files.write(yaml.safe_dump(tree, default_flow_style=False))
         code, stdout, _ = invoke(str(path))
         assert code == 1
@@ -245,6 +247,22 @@ def test_a_worker_that_fails_is_told(files: Files, monkeypatch: pytest.MonkeyPat
     """)
     assert result["failure"] == "the worker failed: it broke"
     assert not result["passed"]
+
+
+def test_a_run_that_breaks_is_told(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keeps a test from being run fails that test, without a traceback."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("it cannot be built")
+
+    monkeypatch.setattr("enricher.cli.case_runs.build_pipeline", broken)
+    results = files.run("""
+        tests:
+          - {name: a fault, input: {value: {customerId: C}}, expect: {waits: true}}
+          - {name: no text, input: {value: 1, key: "\\ud800"}, expect: {waits: true}}
+    """)
+    assert results[0]["failure"] == "the test broke: RuntimeError: it cannot be built"
+    assert results[1]["failure"].startswith("the test broke: UnicodeEncodeError")
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------
