@@ -92,6 +92,8 @@ class Stats:
         tokens: OAuth2 tokens obtained.
         token_failures: requests for a token that failed.
         reloads: times that certificates, or the proxy's password, were read again as their files had changed.
+        schemas_fetched: schemas that the registry was asked for, and gave.
+        registry_failures: requests for a schema that the registry did not answer; each is made again.
         lookup_seconds: time of the attempts that were answered.
         event_seconds: time from taking a record to the acknowledgement of its output.
         event_age_seconds: time from a record's timestamp to the acknowledgement of its output.
@@ -125,6 +127,8 @@ class Stats:
     tokens: int = 0
     token_failures: int = 0
     reloads: int = 0
+    schemas_fetched: int = 0
+    registry_failures: int = 0
     lookup_seconds: Histogram = field(default_factory=Histogram)
     event_seconds: Histogram = field(default_factory=Histogram)
     event_age_seconds: Histogram = field(default_factory=Histogram)

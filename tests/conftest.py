@@ -12,6 +12,7 @@ from typing import Protocol
 import pytest
 from hypothesis import settings
 
+from tests.harness.apicurio import Apicurio
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import create_topic, unique_name
 from tests.harness.program import Program
@@ -56,6 +57,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def kafka(pytestconfig: pytest.Config) -> KafkaBroker:
     """The Apache Kafka that all tests share; take topics and groups of your own, and leave it running."""
     return pytestconfig.stash[_session_key].shared()
+
+
+@pytest.fixture(scope="session")
+def apicurio() -> Iterator[Apicurio]:
+    """The schema registry that all tests share; take subjects of your own."""
+    with Apicurio() as registry:
+        yield registry
 
 
 @pytest.fixture

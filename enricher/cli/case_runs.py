@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 from structlog.testing import capture_logs
 
+from enricher.cli.codecs import offline_codecs
 from enricher.cli.compose import build_pipeline
 from enricher.codec import OutputReader
 from enricher.config.model import Guarantee, Settings
@@ -123,6 +124,7 @@ class _World:
             settings,
             client,
             stats,
+            codecs=offline_codecs(settings),
             source=source,
             delivery=_delivery(settings, self._broker, source, stats),
             clock=loop.time,

@@ -7,7 +7,7 @@ import typer
 from enricher.cli.options import FOUND_WRONG, ConfigFile, Json, Overrides, load_settings_or_exit
 
 if TYPE_CHECKING:
-    from enricher.cli.checks import Finding
+    from enricher.cli.finding import Finding
 
 
 def check(

@@ -1,4 +1,4 @@
-"""What ``enricher check`` looks at: brokers, topics and the service.
+"""What ``enricher check`` looks at: brokers, topics and the service; ``registry_checks`` has the schema registry.
 
 Invariants: nothing is written anywhere; every check runs whatever the others found, unless it needs what another one
 did not find; a finding holds no credentials and no customer's history.
@@ -6,33 +6,28 @@ did not find; a finding holds no credentials and no customer's history.
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
+from enricher.cli.finding import Finding
+from enricher.cli.registry_checks import check_registry
 from enricher.cli.service import build_client, in_the_clear
 from enricher.config import ConfigError, Settings
 from enricher.model import FailureKind, LookupFailure
 from enricher.retry import FailureClass, classify
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at."""
-
-    what: str
-    ok: bool
-    message: str
-    remedy: str = ""
-
-
 async def check_all(settings: Settings, customer: str, timeout: float) -> list[Finding]:  # noqa: ASYNC109  librdkafka's
-    """Look at everything, Kafka and the service at the same time."""
-    kafka, service = await asyncio.gather(
-        asyncio.to_thread(lambda: list(check_kafka(settings, timeout))), check_service(settings, customer)
+    """Look at everything, Kafka, the service and the registry at the same time."""
+    kafka, service, registry = await asyncio.gather(
+        asyncio.to_thread(lambda: list(check_kafka(settings, timeout))),
+        check_service(settings, customer),
+        asyncio.to_thread(lambda: list(check_registry(settings))),
     )
-    return [*kafka, *_check_exposure(settings), service]
+    return [*kafka, *_check_exposure(settings), service, *registry]
 
 
 def check_kafka(settings: Settings, timeout: float) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from enricher.codec import Decoder, Encoder, InputFields
+from enricher.cli.codecs import Codecs, open_codecs
 from enricher.config import Settings
 from enricher.config.model import Guarantee
 from enricher.consumer import times
@@ -27,16 +27,6 @@ from enricher.transactions import KafkaTransactions
 T = TypeVar("T")
 
 
-def build_decoder(settings: Settings) -> Decoder:
-    """What reads the input."""
-    fields = settings.input.fields
-    return Decoder(
-        InputFields(fields.event_id, fields.customer_id, fields.event_time),
-        settings.input.format,
-        settings.input.max_record,
-    )
-
-
 def build_pipeline(
     settings: Settings,
     client: OfferHistoryClient,
@@ -44,6 +34,7 @@ def build_pipeline(
     pulse: Pulse | None = None,
     tracing: Tracing | None = None,
     *,
+    codecs: Codecs | None = None,
     source: Source | None = None,
     delivery: Delivery | None = None,
     **given: Any,
@@ -56,10 +47,12 @@ def build_pipeline(
         stats: where to count.
         pulse: told what the pipeline does.
         tracing: makes traces, if at all.
+        codecs: what reads and writes; whoever opens them closes them. Opened here if left out.
         source: where records come from; Kafka if left out.
         delivery: where records go; Kafka if left out.
         given: further arguments of the pipeline, such as its clocks.
     """
+    codecs = codecs or open_codecs(settings, stats)
     output = settings.output
     pulse = pulse or Pulse()
     consumer = settings.kafka.consumer_properties()
@@ -69,8 +62,8 @@ def build_pipeline(
         source,
         delivery or _build_delivery(settings, source, stats, pulse),
         client,
-        build_decoder(settings),
-        Encoder(),
+        codecs.decoder,
+        codecs.encoder,
         options=Options(
             output_topic=output.topic,
             dead_letter_topic=output.dead_letter_topic,
@@ -83,6 +76,7 @@ def build_pipeline(
             shutdown_deadline=settings.shutdown.deadline,
         ),
         stats=stats,
+        fetcher=codecs.fetcher,
         pulse=pulse,
         tracing=tracing,
         **given,

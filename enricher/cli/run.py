@@ -33,18 +33,19 @@ def run(config: ConfigFile = None, overrides: Overrides = None, *, as_json: Json
 
     configure(loaded.settings.logging, trace_ids=trace_ids(loaded.settings))
     stats = Stats()
+    refused = False
     try:
         client = build_client(loaded.settings, stats)
-    except ConfigError as error:
+        run_until_signal(lambda stop: _run(loaded, client, stats, stop))
+    except ConfigError as error:  # of the files that the settings name
+        refused = True
         tell_problems(error, as_json=as_json)
         raise typer.Exit(MISUSED) from None
-    try:
-        run_until_signal(lambda stop: _run(loaded, client, stats, stop))
     except Exception as error:  # whatever ended the worker is its user's to know, without a traceback
         typer.echo(f"enricher: the worker failed: {error}", err=True)
         raise typer.Exit(1) from error
     finally:
-        if as_json:
+        if as_json and not refused:
             typer.echo(_summary(stats))
 
 
@@ -55,6 +56,7 @@ async def _run(loaded: "Loaded", client: "OfferHistoryClient", stats: "Stats", s
     import structlog  # noqa: PLC0415
 
     from enricher import __version__  # noqa: PLC0415
+    from enricher.cli.codecs import open_codecs  # noqa: PLC0415
     from enricher.cli.compose import build_pipeline  # noqa: PLC0415
     from enricher.cli.service import in_the_clear  # noqa: PLC0415
     from enricher.cli.serving import watched  # noqa: PLC0415
@@ -63,11 +65,17 @@ async def _run(loaded: "Loaded", client: "OfferHistoryClient", stats: "Stats", s
 
     log = structlog.get_logger(__name__)
     settings = loaded.settings
+    try:
+        codecs = await asyncio.to_thread(open_codecs, settings, stats)  # which may ask a schema registry
+    except BaseException:
+        await client.close()
+        raise
     pulse = Pulse()
     traces = open_tracing(settings)
     if traces is not None:
         client.route(traces.engine)
-    pipeline = build_pipeline(settings, client, stats, pulse, None if traces is None else traces.events)
+    tracing = None if traces is None else traces.events
+    pipeline = build_pipeline(settings, client, stats, pulse, tracing, codecs=codecs)
     log.info(
         "worker_started",
         version=__version__,
@@ -100,6 +108,7 @@ async def _run(loaded: "Loaded", client: "OfferHistoryClient", stats: "Stats", s
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await client.close()
+        codecs.close()
         if traces is not None:
             await asyncio.to_thread(traces.close)
         log.info("worker_ended", **_figures(stats))

@@ -13,6 +13,7 @@ import typer
 from enricher.cli.options import Json
 from enricher.cli.schema_changes import check, diff
 from enricher.cli.schema_fields import Field, fields
+from enricher.cli.schema_publish import publish
 from enricher.cli.schema_refs import find
 
 app = typer.Typer(
@@ -27,6 +28,9 @@ Name = Annotated[
 
 app.command(epilog="Example: enricher schema check EnrichedContact.v1.avsc EnrichedContact.v2.avsc")(check)
 app.command(epilog="Example: enricher schema diff EnrichedContact@1 EnrichedContact")(diff)
+app.command(epilog="Example: enricher schema publish CustomerContact --subject contacts-value --config enricher.yaml")(
+    publish
+)
 
 
 @app.command("list", epilog="Example: enricher schema list")

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from enricher.cli.options import FAILED, MISUSED, ConfigFile, Json, Overrides, load_settings_or_exit
+from enricher.cli.options import FAILED, MISUSED, ConfigFile, Json, Overrides, load_settings_or_exit, tell_problems
 
 if TYPE_CHECKING:
     from enricher.cli.reading import Bounds
+    from enricher.codec import OutputReader
     from enricher.model import Record
 
 
@@ -35,6 +36,7 @@ def tail(
     enricher tail enriched --bootstrap-servers localhost:9092 --follow --json
     """
     kafka: dict[str, Any]
+    settings = None
     if topic is not None and bootstrap_servers is not None and config is None and not overrides:
         kafka = {"bootstrap.servers": bootstrap_servers}
     else:
@@ -48,12 +50,15 @@ def tail(
 
     from confluent_kafka import KafkaException  # noqa: PLC0415
 
+    from enricher.cli.codecs import output_reader  # noqa: PLC0415
     from enricher.cli.reading import TopicMissing, TopicReader  # noqa: PLC0415
+    from enricher.config import ConfigError  # noqa: PLC0415
+    from enricher.registry import RegistryError  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to stop is how a --follow ends, not a failure
-    show = _Json() if as_json else _Text(offers)
     try:
-        with TopicReader(kafka, topic) as reader:
+        with output_reader(settings) as outputs, TopicReader(kafka, topic) as reader:
+            show = _Json(outputs) if as_json else _Text(outputs, offers)
             bounds = reader.bounds()
             starts = {partition: at.low for partition, at in bounds.items()} if all_events else _newest(bounds, last)
             ends = None if follow else {partition: at.high for partition, at in bounds.items()}
@@ -66,6 +71,12 @@ def tail(
         raise typer.Exit(MISUSED) from None
     except KafkaException as error:
         typer.echo(f"enricher tail: {kafka['bootstrap.servers']}: {error.args[0].str()}", err=True)
+        raise typer.Exit(FAILED) from None
+    except ConfigError as error:
+        tell_problems(error, as_json=False)
+        raise typer.Exit(MISUSED) from None
+    except RegistryError as error:
+        typer.echo(f"enricher tail: {error}", err=True)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         return
@@ -87,13 +98,14 @@ def _latest(records: Any, last: int) -> "list[Record]":
 class _Json:
     """One JSON object a line; what cannot be decoded is told on standard error."""
 
+    def __init__(self, outputs: "OutputReader") -> None:
+        self._outputs = outputs
+
     def __call__(self, record: "Record") -> None:
         import msgspec  # noqa: PLC0415
 
-        from enricher.codec import decode_enriched  # noqa: PLC0415
-
         try:
-            typer.echo(msgspec.json.encode(decode_enriched(record.value or b"")).decode())
+            typer.echo(msgspec.json.encode(self._outputs.decode(record.value, record.headers)).decode())
         except ValueError as error:
             _undecodable(record, error)
 
@@ -101,18 +113,18 @@ class _Json:
 class _Text:
     """A few lines an event."""
 
-    def __init__(self, offers: int) -> None:
+    def __init__(self, outputs: "OutputReader", offers: int) -> None:
         from rich.console import Console  # noqa: PLC0415
 
         self._console = Console(highlight=False, soft_wrap=False)
+        self._outputs = outputs
         self._offers = offers
 
     def __call__(self, record: "Record") -> None:
         from enricher.cli.rendering import enriched_lines  # noqa: PLC0415
-        from enricher.codec import decode_enriched  # noqa: PLC0415
 
         try:
-            enriched = decode_enriched(record.value or b"")
+            enriched = self._outputs.decode(record.value, record.headers)
         except ValueError as error:
             _undecodable(record, error)
             return

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from enricher.cli.options import FAILED, FOUND_WRONG, MISUSED, ConfigFile, Json, Overrides, load_settings_or_exit
+from enricher.cli.options import (
+    FAILED,
+    FOUND_WRONG,
+    MISUSED,
+    ConfigFile,
+    Json,
+    Overrides,
+    load_settings_or_exit,
+    tell_problems,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +62,9 @@ def verify(
     from enricher.cli.ranges import NothingInRange, parse_point  # noqa: PLC0415
     from enricher.cli.reading import TopicMissing  # noqa: PLC0415
     from enricher.cli.verifying import verify_topics  # noqa: PLC0415
+    from enricher.config import ConfigError  # noqa: PLC0415
     from enricher.config.model import Guarantee  # noqa: PLC0415
+    from enricher.registry import RegistryError  # noqa: PLC0415
 
     brokers = ", ".join(settings.kafka.bootstrap_servers)
     try:
@@ -65,6 +76,11 @@ def verify(
             report = verify_topics(settings, progress, most=examples, **points)
     except (TopicMissing, NothingInRange) as error:
         _refuse(f"{error} in {brokers}", MISUSED, as_json=as_json)
+    except ConfigError as error:
+        tell_problems(error, as_json=as_json)
+        raise typer.Exit(MISUSED) from None
+    except RegistryError as error:
+        _refuse(str(error), FAILED, as_json=as_json)
     except KafkaException as error:
         _refuse(f"{brokers}: {error.args[0].str()}", FAILED, as_json=as_json)
     if once is None:

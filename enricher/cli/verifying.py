@@ -8,6 +8,7 @@ harm; memory does not grow with the outputs.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException
@@ -17,9 +18,10 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from enricher.audit import Audit, Report
+from enricher.cli.codecs import output_reader
 from enricher.cli.ranges import Edge, Point, resolve
 from enricher.cli.reading import TIMEOUT, Bounds, TopicReader, ask_patiently
-from enricher.codec import UndecodableOutput, decode_enriched
+from enricher.codec import OutputReader, UndecodableOutput
 from enricher.completed import Range
 from enricher.config import Settings
 from enricher.deadletter import parse_dead_letter
@@ -52,10 +54,13 @@ def verify_topics(
     Raises:
         TopicMissing: one of the topics is not there.
         KafkaException: the brokers do not answer.
+        RegistryError: the schema registry does not answer.
+        ConfigError: a file that the settings of the registry name cannot be used.
     """
     kafka = settings.kafka.client_properties()
     output, dead = settings.output.topic, settings.output.dead_letter_topic
     with ExitStack() as stack:
+        outputs = stack.enter_context(output_reader(settings))
         readers = {
             topic: stack.enter_context(TopicReader(kafka, topic)) for topic in (*settings.input.topics, output, dead)
         }
@@ -78,7 +83,7 @@ def verify_topics(
             for record in _read(reader, mine, progress):
                 audit.input(record)
         notes: list[str] = []
-        for topic, take in ((output, _take_output), (dead, _take_dead_letter)):
+        for topic, take in ((output, partial(_take_output, outputs)), (dead, _take_dead_letter)):
             bounds = readers[topic].bounds()
             notes += _notes(kafka, topic, bounds)
             for record in _read(readers[topic], {p: Range(*at) for p, at in bounds.items()}, progress):
@@ -100,9 +105,9 @@ def _notes(kafka: dict[str, Any], topic: str, bounds: Mapping[int, Bounds]) -> I
             yield f"{topic}[{partition}] has a transaction open at offset {at.high}: what is behind it is not seen yet"
 
 
-def _take_output(audit: Audit, record: Record) -> None:
+def _take_output(outputs: OutputReader, audit: Audit, record: Record) -> None:
     try:
-        how = decode_enriched(record.value or b"").enrichment
+        how = outputs.decode(record.value, record.headers).enrichment
     except UndecodableOutput:
         audit.unreadable()
     else:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 
 from enricher.as_of import AsOf
+from enricher.config.registry import SchemaRegistry, Schemas
 from enricher.config.tracing import Tracing
 from enricher.config.transport import Auth, Http2, Proxy, Tls
 from enricher.config.units import Duration, OptionalDuration, Size
@@ -105,6 +106,10 @@ class Output(Section):
     """What is written."""
 
     topic: Topic = Field(description="Topic of the enriched events.")
+    format: Literal["avro", "json"] = Field(
+        default="avro",
+        description="Encoding of the enriched events: avro or json (the names are the same).",
+    )
     dead_letter_topic: Topic = Field(
         default="", description="Topic of the dead letters. By default the first input topic's name and `.dlq`."
     )
@@ -256,6 +261,8 @@ class Settings(Section):
     output: Output
     service: Service
     history: History = Field(default_factory=History)
+    schema_registry: SchemaRegistry = Field(default_factory=SchemaRegistry)
+    schemas: Schemas = Field(default_factory=Schemas)
     delivery: Delivery = Field(default_factory=Delivery)
     failures: Failures = Field(default_factory=Failures)
     buffer: Buffer = Field(default_factory=Buffer)

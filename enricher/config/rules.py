@@ -10,6 +10,7 @@ from typing import Any
 
 from enricher.config.contradiction import Contradiction, Rule, Values
 from enricher.config.model import Guarantee
+from enricher.config.registry_rules import REGISTRY_RULES
 from enricher.config.tracing import is_installed
 from enricher.config.transport_rules import TRANSPORT_RULES
 from enricher.config.units import format_duration, format_size
@@ -92,6 +93,7 @@ RULES: tuple[Rule, ...] = (
     _not_below("buffer.max_bytes", "input.max_record", format_size),
     _tracing_installed,
     *TRANSPORT_RULES,
+    *REGISTRY_RULES,
 )
 
 

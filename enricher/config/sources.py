@@ -105,7 +105,7 @@ def read_overrides(overrides: Sequence[str]) -> Source:
             shown = MASK if is_secret(name) else name
             problem = Problem("--set", shown, "--set", "has no value", "write --set name=value")
             source.problems.append(problem)
-        elif name.startswith("service.") and name in leaves() and is_secret(name):
+        elif name.startswith(("service.", "schema_registry.")) and name in leaves() and is_secret(name):
             hint = f"name a file with {name}_file, or set it in the configuration file or the environment"
             problem = Problem(
                 name, MASK, "--set", "is a secret, and every user of the machine sees a command line", hint

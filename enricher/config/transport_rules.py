@@ -40,7 +40,7 @@ def _one_source(values: Values) -> Iterator[Contradiction]:
             yield Contradiction(f"{name}_file", f"is set, and so is {name}", "leave one of the two out")
 
 
-def _needs(name: str, needed: str, *alternatives: str) -> Rule:
+def needs(name: str, needed: str, *alternatives: str) -> Rule:
     """A setting that means nothing without another one. One that is wrong in itself counts as being there."""
     choices = (needed, *alternatives)
 
@@ -69,22 +69,22 @@ def _tls_is_used(values: Values) -> Iterator[Contradiction]:
 TRANSPORT_RULES: tuple[Rule, ...] = (
     _one_kind,
     _one_source,
-    _needs(f"{_BASIC}username", *_secret(_BASIC, "password")),
-    _needs(f"{_BASIC}password", f"{_BASIC}username"),
-    _needs(f"{_BASIC}password_file", f"{_BASIC}username"),
-    _needs(f"{_OAUTH2}token_url", f"{_OAUTH2}client_id"),
-    _needs(f"{_OAUTH2}client_id", *_secret(_OAUTH2, "client_secret")),
-    _needs(f"{_OAUTH2}client_id", f"{_OAUTH2}token_url"),
-    _needs(f"{_OAUTH2}client_secret", f"{_OAUTH2}client_id"),
-    _needs(f"{_OAUTH2}client_secret_file", f"{_OAUTH2}client_id"),
-    _needs(f"{_OAUTH2}scope", f"{_OAUTH2}client_id"),
-    _needs(f"{_TLS}cert_file", f"{_TLS}key_file"),
-    _needs(f"{_TLS}key_file", f"{_TLS}cert_file"),
-    _needs(f"{_TLS}key_password", f"{_TLS}key_file"),
-    _needs(f"{_TLS}key_password_file", f"{_TLS}key_file"),
-    _needs(f"{_PROXY}username", f"{_PROXY}url"),
-    _needs(f"{_PROXY}username", *_secret(_PROXY, "password")),
-    _needs(f"{_PROXY}password", f"{_PROXY}username"),
-    _needs(f"{_PROXY}password_file", f"{_PROXY}username"),
+    needs(f"{_BASIC}username", *_secret(_BASIC, "password")),
+    needs(f"{_BASIC}password", f"{_BASIC}username"),
+    needs(f"{_BASIC}password_file", f"{_BASIC}username"),
+    needs(f"{_OAUTH2}token_url", f"{_OAUTH2}client_id"),
+    needs(f"{_OAUTH2}client_id", *_secret(_OAUTH2, "client_secret")),
+    needs(f"{_OAUTH2}client_id", f"{_OAUTH2}token_url"),
+    needs(f"{_OAUTH2}client_secret", f"{_OAUTH2}client_id"),
+    needs(f"{_OAUTH2}client_secret_file", f"{_OAUTH2}client_id"),
+    needs(f"{_OAUTH2}scope", f"{_OAUTH2}client_id"),
+    needs(f"{_TLS}cert_file", f"{_TLS}key_file"),
+    needs(f"{_TLS}key_file", f"{_TLS}cert_file"),
+    needs(f"{_TLS}key_password", f"{_TLS}key_file"),
+    needs(f"{_TLS}key_password_file", f"{_TLS}key_file"),
+    needs(f"{_PROXY}username", f"{_PROXY}url"),
+    needs(f"{_PROXY}username", *_secret(_PROXY, "password")),
+    needs(f"{_PROXY}password", f"{_PROXY}username"),
+    needs(f"{_PROXY}password_file", f"{_PROXY}username"),
     _tls_is_used,
 )

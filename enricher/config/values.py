@@ -31,7 +31,7 @@ def _refuse_truth(value: Any) -> Any:
     return value
 
 
-def _split(value: Any) -> Any:
+def split(value: Any) -> Any:
     """A list, also from ``a,b`` or a JSON array, as the environment and the command line give it."""
     if not isinstance(value, str):
         return value
@@ -150,13 +150,13 @@ def _listed(item: dict[str, Any]) -> WithJsonSchema:
 
 Brokers = Annotated[
     tuple[Annotated[str, AfterValidator(_check_broker)], ...],
-    BeforeValidator(_split),
+    BeforeValidator(split),
     AfterValidator(_check_distinct),
     _listed({"type": "string", "minLength": 1}),
 ]
 Topics = Annotated[
     tuple[Topic, ...],
-    BeforeValidator(_split),
+    BeforeValidator(split),
     AfterValidator(_check_distinct),
     _listed({"type": "string", "pattern": TOPIC_PATTERN}),
 ]

@@ -242,6 +242,20 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
             _one(lambda v: v.stats.reloads),
         ),
     ),
+    "Schema registry": (
+        Metric(
+            "enricher_schemas_fetched",
+            _COUNTER,
+            "Schemas of inputs that the registry was asked for, and gave.",
+            _one(lambda v: v.stats.schemas_fetched),
+        ),
+        Metric(
+            "enricher_registry_failures",
+            _COUNTER,
+            "Requests for such a schema that the registry did not answer; each is made again, and events wait.",
+            _one(lambda v: v.stats.registry_failures),
+        ),
+    ),
     "What is held": (
         Metric(
             "enricher_records_held",

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from enricher.codec import decode_enriched
+from enricher.codec import OutputReader
 from enricher.completed import decode_completed
 from enricher.deadletter import DeadLetterCause, parse_dead_letter
 from enricher.model import Enriched, Position, Record
@@ -154,6 +154,7 @@ class World:
         self.group = unique_name("workers")
         self.sent: dict[Written, Sent] = {}
         self.workers: list[Program] = []
+        self.reader = OutputReader()
         for role, topic in (("input", self.input), ("output", self.output), ("dead", self.dead)):
             if role not in without:
                 limit = (limits or {}).get(role)
@@ -254,7 +255,7 @@ class World:
         audit = Audit()
         firsts: dict[tuple[str, int, bytes], int] = {}
         for record in read_topic(self.bootstrap_servers, self.output):
-            enriched = decode_enriched(record.value or b"")
+            enriched = self.reader.decode(record.value, record.headers)
             how = enriched.enrichment
             place = Written(how.partition, how.offset)
             assert how.topic == self.input

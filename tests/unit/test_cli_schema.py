@@ -1,4 +1,4 @@
-"""`enricher schema`: list, show, describe, check, diff; for people and for programs."""
+"""`enricher schema`: list, show, describe, check, diff; publish; for people and for programs."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from enricher.cli.schema import app
 from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT
 
 RUN = (sys.executable, "-c", "from enricher.cli.schema import app; app(prog_name='enricher schema')")
-COMMANDS = ("list", "show", "describe", "check", "diff")
+COMMANDS = ("list", "show", "describe", "check", "diff", "publish")
 
 
 def schema(*arguments: str) -> Result:

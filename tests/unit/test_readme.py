@@ -22,7 +22,10 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  #
 def test_each_command_shown_takes_its_options(line: str) -> None:
     """The command exists, and has each option that the line gives it."""
     _, name, *words = line.split()
-    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    command = COMMANDS[name]
+    if words[0] in getattr(command, "commands", {}):
+        command = command.commands[words[0]]
+    options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= options
 
 

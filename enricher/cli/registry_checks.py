@@ -1,0 +1,68 @@
+"""What ``enricher check`` looks at of the schema registry and of schemas in files.
+
+Invariant: nothing is registered.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from enricher.cli.codecs import build_decoder, framing_of, open_registry, output_subject
+from enricher.cli.finding import Finding
+from enricher.config import ConfigError, Settings
+from enricher.registry import RegistryAway, RegistryClient, RegistryError, RegistryRefused, examine, find
+from enricher.schemas import ENRICHED_CONTACT
+
+_WHAT = "schema registry"
+
+
+def check_registry(settings: Settings) -> Iterator[Finding]:
+    """The files of schemas, and the registry, as far as the settings name them."""
+    if settings.schemas.path:
+        yield _schemas(settings)
+    if not settings.schema_registry.url:
+        return
+    try:
+        registry = open_registry(settings)
+        assert registry is not None  # noqa: S101  there is a URL
+        with closing(registry):
+            yield from _output(settings, registry)
+    except ConfigError as error:
+        yield Finding(_WHAT, False, "; ".join(map(str, error.problems)))
+    except RegistryAway as error:
+        yield Finding(_WHAT, False, str(error), "check schema_registry.url, and that the registry is up and reached")
+    except RegistryRefused as error:
+        remedy = "check schema_registry.auth" if error.denied else "check schema_registry.tls and the registry's rules"
+        yield Finding(_WHAT, False, str(error), remedy)
+    except RegistryError as error:
+        yield Finding(_WHAT, False, str(error))
+
+
+def _schemas(settings: Settings) -> Finding:
+    try:
+        build_decoder(settings)
+    except ConfigError as error:
+        return Finding("schemas", False, "; ".join(map(str, error.problems)))
+    return Finding("schemas", True, f"{settings.schemas.path} can be read")
+
+
+def _output(settings: Settings, registry: RegistryClient) -> Iterator[Finding]:
+    """Whether the worker would have an id for what it writes, and what that would break for whom."""
+    if settings.output.format == "json":
+        registry.versions(output_subject(settings))
+        yield Finding(_WHAT, True, f"{settings.schema_registry.url} answers")
+        return
+    subject = output_subject(settings)
+    found = find(registry, subject, ENRICHED_CONTACT.text)
+    if found is not None:
+        framing_of(settings, found)
+        yield Finding(_WHAT, True, f"{subject} has the output's schema, with the id {found.schema_id}")
+        return
+    report = examine(registry, subject, ENRICHED_CONTACT.text)
+    if report.accepted is False:
+        remedy = "let whoever owns the subject compare it with `enricher schema show EnrichedContact`"
+        yield Finding(_WHAT, False, f"it would not take the output's schema under {subject}:\n{report.words}", remedy)
+    elif settings.schema_registry.auto_register:
+        yield Finding(_WHAT, True, f"the output's schema will be registered under {subject} at start")
+    else:
+        remedy = "run `enricher schema publish`, or set schema_registry.auto_register"
+        yield Finding(_WHAT, False, f"the output's schema is not registered under {subject}; {report.words}", remedy)

@@ -1,0 +1,151 @@
+"""What the worker asks of a schema registry: of one in this process, and of a real one (Apicurio)."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from enricher.codec.avro_input import WriterSchema
+from enricher.registry import (
+    RegistryClient,
+    RegistryRefused,
+    SubjectStrategy,
+    ensure,
+    examine,
+    subject_of,
+)
+from enricher.schemas import ENRICHED_CONTACT
+from enricher.testing.registry import RegistryServer
+from tests.contract.registries import AnyRegistry, record
+from tests.harness.clients import unique_name
+
+TIMEOUT = 60.0
+
+
+@pytest.fixture(
+    scope="module",
+    params=["memory", pytest.param("apicurio", marks=[pytest.mark.java, pytest.mark.slow, pytest.mark.timeout(400)])],
+)
+def registry(request: pytest.FixtureRequest) -> Iterator[AnyRegistry]:
+    """One registry for all tests of this module: they take subjects of their own."""
+    if request.param == "apicurio":
+        yield request.getfixturevalue("apicurio")
+        return
+    with RegistryServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(registry: AnyRegistry) -> Iterator[RegistryClient]:
+    """A client of it."""
+    client = RegistryClient(registry.url, TIMEOUT)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def subject() -> str:
+    """A subject of one's own."""
+    return f"{unique_name('s')}-value"
+
+
+def text(*fields: object, name: str | None = None) -> str:
+    """A schema's text; its name is the test's own unless given."""
+    return json.dumps(record(*fields, name=name or unique_name("R").replace("-", "_")))  # type: ignore[arg-type]
+
+
+def test_a_schema_is_registered_once(client: RegistryClient, subject: str) -> None:
+    """It gets an id, by which it is found; a second time it has the same."""
+    schema = text(("a", "int"))
+    first = ensure(client, subject, schema, register=True)
+    again = ensure(client, subject, schema, register=True)
+    looked_up = ensure(client, subject, schema, register=False)
+    assert first.schema_id == again.schema_id == looked_up.schema_id
+    assert first.subject == subject
+    assert client.writer_schema(first.schema_id) == WriterSchema("AVRO", json.loads(schema))
+    assert [version.schema_id for version in client.versions(subject)] == [first.schema_id]
+
+
+def test_our_output_is_registered(client: RegistryClient, subject: str) -> None:
+    """With its recursive type and all; and found by another client."""
+    made = ensure(client, subject, ENRICHED_CONTACT.text, register=True)
+    found = client.writer_schema(made.schema_id)
+    assert found is not None
+    assert found.raw["name"] == "EnrichedContact"
+    assert json.loads(client.get_schema(made.schema_id).schema_str)["namespace"] == "enricher"
+
+
+def test_what_is_not_there(client: RegistryClient, subject: str) -> None:
+    """Is none, and no error."""
+    assert client.writer_schema(999_999) is None
+    assert client.versions(subject) == []
+    assert client.look_up(subject, text(("a", "int"))) is None
+    report = examine(client, subject, text(("a", "int")))
+    assert (report.versions, report.breaks, report.accepted) == (0, [], None)
+    assert "no version" in report.words
+    with pytest.raises(RegistryRefused, match="does not know the schema id 999999"):
+        client.get_schema(999_999)
+
+
+def test_what_is_not_registered_is_refused_with_what_to_do(client: RegistryClient, subject: str) -> None:
+    """Where the worker may not register it itself."""
+    with pytest.raises(RegistryRefused, match=r"is not registered under .*: run `enricher schema publish`"):
+        ensure(client, subject, text(("a", "int")), register=False)
+
+
+def test_descriptions_make_no_other_schema(client: RegistryClient, subject: str) -> None:
+    """A version whose docs were mended since is the same for a reader."""
+    name = unique_name("R").replace("-", "_")
+    made = ensure(client, subject, text(("a", "int"), name=name), register=True)
+    mended = record(("a", "int"), name=name) | {"doc": "Mended."}
+    assert ensure(client, subject, json.dumps(mended), register=False).schema_id == made.schema_id
+
+
+def test_an_incompatible_schema_is_refused_in_words(client: RegistryClient, subject: str) -> None:
+    """By the registry's own rules, and with who breaks where by ours."""
+    name = unique_name("R").replace("-", "_")
+    ensure(client, subject, text(("a", "int"), name=name), register=True)
+    client._client.set_compatibility(subject, "FULL")
+    wrong = text(("a", "int"), ("b", "string"), name=name)
+    with pytest.raises(RegistryRefused) as caught:
+        ensure(client, subject, wrong, register=True)
+    message = str(caught.value)
+    assert f"cannot be registered under {subject}" in message
+    assert "b: it is not written, and the reader has no default for it" in message
+    assert f"readers with this schema cannot read what is written with version 1 of {subject}" in message
+    with pytest.raises(RegistryRefused, match="the registry would not take it"):
+        ensure(client, subject, wrong, register=False)
+    right = text(("a", "int"), ("b", "string", ""), name=name)
+    report = examine(client, subject, right)
+    assert (report.versions, report.breaks, report.accepted) == (1, [], True)
+    assert "each reads what the other writes" in report.words
+
+
+def test_schemas_that_refer_to_others(client: RegistryClient, subject: str) -> None:
+    """Come with those, the innermost first."""
+    from confluent_kafka.schema_registry import Schema, SchemaReference
+
+    names = [unique_name("R").replace("-", "_") for _ in range(3)]
+    ensure(client, f"{subject}-0", text(("a", "int"), name=names[0]), register=True)
+    raw = client._client
+    middle = json.dumps(record(("inner", f"test.{names[0]}"), name=names[1]))
+    raw.register_schema(
+        f"{subject}-1", Schema(middle, "AVRO", [SchemaReference(f"test.{names[0]}", f"{subject}-0", 1)])
+    )
+    outer = json.dumps(record(("middle", f"test.{names[1]}"), name=names[2]))
+    reference = SchemaReference(f"test.{names[1]}", f"{subject}-1", 1)
+    schema_id = raw.register_schema(f"{subject}-2", Schema(outer, "AVRO", [reference]))
+    with closing(RegistryClient(str(client._url), TIMEOUT)) as other:
+        found = other.writer_schema(schema_id)
+    assert found is not None
+    assert [schema["name"] for schema in found.references] == names[:2]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [("topic", "out-value"), ("record", "enricher.E"), ("topic-record", "out-enricher.E")],
+)
+def test_subjects_are_named_as_confluents_clients_name_them(strategy: str, expected: str) -> None:
+    """By the topic, the record, or both."""
+    assert subject_of(SubjectStrategy(strategy), "out", "enricher.E") == expected
