@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 # Modules without I/O, clock or randomness: every branch of them is covered by the unit tests.
-PURE := offsets scheduler retry as_of limiter sharing completed buffer codec deadletter audit replay avroschema reader sizing redrive
+PURE := offsets scheduler retry as_of privacy limiter sharing completed buffer codec deadletter audit replay avroschema reader sizing redrive
 PURE_FILES := $(wildcard $(PURE:%=enricher/%.py) $(PURE:%=enricher/%/*.py))
 comma := ,
 empty :=

@@ -22,6 +22,8 @@ from enricher.config import ConfigError, Problem, Settings
 from enricher.config.registry import SchemaRegistry
 from enricher.config.transport import check_token
 from enricher.history.files import SecretFile, UnusableFile, read_file
+from enricher.model import Enriched, Record
+from enricher.privacy import Privacy
 from enricher.registry import (
     Fetcher,
     Registered,
@@ -38,7 +40,24 @@ log = structlog.get_logger(__name__)
 
 _AUTH = "schema_registry.auth"
 
-OutputEncoder: TypeAlias = Encoder | JsonEncoder
+SHORTEST_KEY = 16
+"""Bytes of a key of hashes."""
+
+
+class PrivateEncoder:
+    """Writes outputs without what is to be kept back."""
+
+    def __init__(self, encoder: Encoder | JsonEncoder, privacy: Privacy) -> None:
+        self._encoder = encoder
+        self._apply = privacy.apply
+        self.headers = encoder.headers
+
+    def encode(self, enriched: Enriched, record: Record) -> bytes:
+        """As the encoder behind it."""
+        return self._encoder.encode(self._apply(enriched), record)
+
+
+OutputEncoder: TypeAlias = Encoder | JsonEncoder | PrivateEncoder
 
 
 class Codecs(NamedTuple):
@@ -112,7 +131,25 @@ def build_encoder(settings: Settings, registry: RegistryClient | None = None) ->
 
     Raises:
         RegistryError: see ``open_codecs``.
+        ConfigError: the key of ``privacy.hash`` cannot be used.
     """
+    rules = settings.privacy.rules()
+    if not rules:
+        return _open_encoder(settings, registry)
+    with _usable():
+        key = _privacy_key(settings.privacy.key_file) if settings.privacy.key_file else b""
+    return PrivateEncoder(_open_encoder(settings, registry), Privacy(rules, key))
+
+
+def _privacy_key(path: str) -> bytes:
+    """The key of the hashes; the line break at its end is none of it."""
+    key = read_file("privacy.key_file", path).rstrip(b"\r\n")
+    if len(key) < SHORTEST_KEY:
+        raise UnusableFile("privacy.key_file", path, f"has fewer than {SHORTEST_KEY} bytes, which could be guessed")
+    return key
+
+
+def _open_encoder(settings: Settings, registry: RegistryClient | None) -> Encoder | JsonEncoder:
     if settings.output.format == "json":
         return JsonEncoder()
     if registry is None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 
 from enricher.as_of import AsOf
+from enricher.config.privacy import Privacy
 from enricher.config.registry import SchemaRegistry, Schemas
 from enricher.config.tracing import Tracing
 from enricher.config.transport import Auth, Http2, Proxy, Tls
@@ -263,6 +264,7 @@ class Settings(Section):
     history: History = Field(default_factory=History)
     schema_registry: SchemaRegistry = Field(default_factory=SchemaRegistry)
     schemas: Schemas = Field(default_factory=Schemas)
+    privacy: Privacy = Field(default_factory=Privacy)
     delivery: Delivery = Field(default_factory=Delivery)
     failures: Failures = Field(default_factory=Failures)
     buffer: Buffer = Field(default_factory=Buffer)

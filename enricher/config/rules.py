@@ -10,6 +10,7 @@ from typing import Any
 
 from enricher.config.contradiction import Contradiction, Rule, Values
 from enricher.config.model import Guarantee
+from enricher.config.privacy import PRIVACY_RULES
 from enricher.config.registry_rules import REGISTRY_RULES
 from enricher.config.tracing import is_installed
 from enricher.config.transport_rules import TRANSPORT_RULES
@@ -94,6 +95,7 @@ RULES: tuple[Rule, ...] = (
     _tracing_installed,
     *TRANSPORT_RULES,
     *REGISTRY_RULES,
+    *PRIVACY_RULES,
 )
 
 
