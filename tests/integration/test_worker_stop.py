@@ -63,7 +63,7 @@ def test_a_stop_with_many_look_ups_in_flight_ends_within_its_deadline(world: Wor
     if "service.limiter" in leaves():
         changes["service.limiter"] = "fixed"
     worker = world.worker({**PATIENT, **changes})
-    wait_until(lambda: world.service.stats.in_flight == 128, "128 look-ups that hang")
+    wait_until(lambda: world.service.stats.in_flight == 128, "128 look-ups that hang", 60)
     assert worker.terminate(SOON) == 0
     assert world.committed_places() == set()
     world.check_logs()
