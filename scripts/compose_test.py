@@ -139,7 +139,7 @@ def check(compose: Compose) -> None:
         Failed: they do not.
     """
     begun = time.monotonic()
-    for profiles in ("", "scale", "observability"):
+    for profiles in ("", "scale", "observability", "registry"):
         compose.check_profiles(profiles)
     compose.call("up", "-d", "--build")
     print(f"compose-test: up after {time.monotonic() - begun:.0f} s", flush=True)

@@ -59,8 +59,13 @@ def test_profiles_are_those_that_the_readme_names() -> None:
 
 def test_the_workers_settings_are_accepted() -> None:
     """All of them are settings, and whole."""
-    settings = load(None, SERVICES["worker"]["environment"], []).settings
-    assert settings.output.topic == "contacts-enriched"
+    environment = SERVICES["worker"]["environment"]
+    shell = {"ENRICHER_SCHEMA_REGISTRY__URL": "http://schema-registry:8081"}
+    shell["ENRICHER_SCHEMA_REGISTRY__AUTO_REGISTER"] = "true"
+    assert {name for name, value in environment.items() if value is None} == set(shell)
+    given = {name: value for name, value in environment.items() if value is not None}
+    assert load(None, given, []).settings.schema_registry.url == ""
+    assert load(None, given | shell, []).settings.schema_registry.auto_register is True
 
 
 def test_prometheus_looks_at_each_worker() -> None:
