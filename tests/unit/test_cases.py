@@ -234,6 +234,22 @@ def test_values_of_every_kind(files: Files) -> None:
     assert [result["differences"] for result in results] == [[]]
 
 
+def test_no_registry_is_asked(files: Files) -> None:
+    """Even if the settings name one; outputs are read in either format."""
+    results = files.run("""
+        settings: {schema_registry: {url: http://registry.invalid:8081}}
+        tests:
+          - name: avro
+            input: [{value: {customerId: C}}, {base64: AAAAMDkCYQ==}]
+            expect: [{output: {contact.customerId: C}}, {dead_letter: {stage: decode}}]
+          - name: json
+            settings: {output: {format: json}}
+            input: {value: {customerId: C}}
+            expect: {output: {contact.customerId: C, enrichment.status: NO_HISTORY}}
+    """)
+    assert [result["differences"] for result in results] == [[], []]
+
+
 def test_a_worker_that_fails_is_told(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of the worker fails the test, whatever was expected."""
 
