@@ -9,7 +9,7 @@ import os
 import shutil
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -59,6 +59,15 @@ def tell_problems(error: "ConfigError", *, as_json: bool, what: str = "the confi
         typer.echo(json.dumps({"error": "configuration", "problems": [p.to_json() for p in error.problems]}))
     else:
         typer.echo(describe_problems(error, what), err=True)
+
+
+def refuse(command: str, message: str, code: int = MISUSED, *, as_json: bool) -> NoReturn:
+    """Tell what is wrong, to stderr or as JSON to stdout, and end with the code."""
+    if as_json:
+        typer.echo(json.dumps({"error": message}))
+    else:
+        typer.echo(f"enricher {command}: {message}", err=True)
+    raise typer.Exit(code)
 
 
 def describe_problems(error: "ConfigError", what: str = "the configuration is refused") -> str:

@@ -1,7 +1,8 @@
 """``--from`` and ``--to``: how a range of topics is written, and the offsets that it means.
 
-A point is ``beginning``, ``end``, ``committed`` (where the group stands), a time (ISO 8601, UTC without a zone), or
-offsets of single partitions (``0@1500,3@99`` or ``contacts[0]@1500``), which leave all other partitions out.
+A point is ``beginning``, ``end``, ``committed`` (where the group stands), a time (ISO 8601, UTC without a zone; or
+``2h ago``), or offsets of single partitions (``0@1500,3@99`` or ``contacts[0]@1500``), which leave all other partitions
+out.
 """
 
 import re
@@ -41,11 +42,13 @@ class At(NamedTuple):
 Milliseconds: TypeAlias = int
 Point: TypeAlias = Edge | Milliseconds | tuple[At, ...]
 
+_AGO = re.compile(r"(\d{1,9}) ?([smhdw]) ago")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AT = re.compile(r"(?:([a-zA-Z0-9._-]+)\[(\d{1,9})\]|(\d{1,9}))@(\d{1,18})")
 
 
-def parse_point(text: str) -> Point:
-    """What ``--from`` or ``--to`` was given.
+def parse_point(text: str, now: Milliseconds) -> Point:
+    """What ``--from`` or ``--to`` was given; ``now`` is what ``2h ago`` counts from.
 
     Raises:
         ValueError: it is none, saying what would be.
@@ -57,6 +60,8 @@ def parse_point(text: str) -> Point:
         ats = tuple(At(match[1], int(match[2] or match[3]), int(match[4])) for match in found if match)
         if len(ats) == len(found):
             return ats
+    elif (ago := _AGO.fullmatch(text)) is not None:
+        return max(0, now - int(ago[1]) * _SECONDS[ago[2]] * 1000)
     else:
         try:
             time = datetime.fromisoformat(text)
@@ -65,8 +70,8 @@ def parse_point(text: str) -> Point:
         else:
             return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
     raise ValueError(
-        f"{text!r} is no point in the topics: write {', '.join(Edge)}, a time such as 2026-01-31T12:00Z, or offsets of "
-        "partitions such as 0@1500,3@99 or contacts[0]@1500"
+        f"{text!r} is no point in the topics: write {', '.join(Edge)}, a time such as 2026-01-31T12:00Z or 2h ago, or "
+        "offsets of partitions such as 0@1500,3@99 or contacts[0]@1500"
     )
 
 

@@ -5,13 +5,15 @@ the length of the topic. Gaps in offsets (compaction, transaction markers) are n
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 
 from enricher.kafka import to_record
 from enricher.model import Record
@@ -100,6 +102,10 @@ class TopicReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release everything."""
         self._consumer.close()
 
     def bounds(self) -> dict[int, Bounds]:
@@ -161,3 +167,19 @@ def read_all(properties: Mapping[str, Any], topic: str) -> Iterator[Record]:
         for record in reader.read(starts, {partition: at.high for partition, at in bounds.items()}):
             if record is not None:
                 yield record
+
+
+def topic_settings(properties: Mapping[str, Any], topics: Collection[str]) -> dict[str, dict[str, str]]:
+    """The settings of topics, as far as this client may know; blocks."""
+    admin = AdminClient({**properties, "log_level": 2})
+    known: dict[str, dict[str, str]] = {}
+    try:
+        cluster = admin.list_topics(timeout=TIMEOUT)
+        if cluster.controller_id not in cluster.brokers:
+            return {}  # an embedded broker: librdkafka would wait for a controller to ask
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+        for resource, answer in admin.describe_configs(resources, request_timeout=TIMEOUT).items():
+            known[resource.name] = {name: str(entry.value) for name, entry in answer.result(2 * TIMEOUT).items()}
+    except (KafkaException, TimeoutError):
+        return known  # not ours to know: nothing is taken for granted then
+    return known

@@ -135,7 +135,7 @@ def _bound(topic: str, text: str | None, option: str) -> tuple[int | None, dict[
 
     if text is None:
         return None, None
-    point: Point = parse_point(text)
+    point: Point = parse_point(text, time.time_ns() // 1_000_000)
     if isinstance(point, int):
         return point, None
     if isinstance(point, tuple):

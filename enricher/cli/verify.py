@@ -1,8 +1,9 @@
 """``enricher verify``: does every input have its output or dead letter, once, in order and unchanged?"""
 
 import sys
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from enricher.cli.options import (
     Json,
     Overrides,
     load_settings_or_exit,
+    refuse,
     tell_problems,
 )
 
@@ -31,7 +33,9 @@ def verify(
     start: Annotated[
         str,
         typer.Option(
-            "--from", metavar="POINT", help="First input: beginning, committed, a time (ISO 8601), or offsets (0@1500)."
+            "--from",
+            metavar="POINT",
+            help="First input: beginning, committed, a time (ISO 8601, 2h ago), or offsets (0@1500).",
         ),
     ] = "beginning",
     end: Annotated[
@@ -68,21 +72,22 @@ def verify(
 
     brokers = ", ".join(settings.kafka.bootstrap_servers)
     try:
-        points = {"start": parse_point(start), "end": parse_point(end)}
+        now = time.time_ns() // 1_000_000
+        points = {"start": parse_point(start, now), "end": parse_point(end, now)}
     except ValueError as error:
-        _refuse(str(error), MISUSED, as_json=as_json)
+        refuse("verify", str(error), as_json=as_json)
     try:
         with _progress() as progress:
             report = verify_topics(settings, progress, most=examples, **points)
     except (TopicMissing, NothingInRange) as error:
-        _refuse(f"{error} in {brokers}", MISUSED, as_json=as_json)
+        refuse("verify", f"{error} in {brokers}", as_json=as_json)
     except ConfigError as error:
         tell_problems(error, as_json=as_json)
         raise typer.Exit(MISUSED) from None
     except RegistryError as error:
-        _refuse(str(error), FAILED, as_json=as_json)
+        refuse("verify", str(error), FAILED, as_json=as_json)
     except KafkaException as error:
-        _refuse(f"{brokers}: {error.args[0].str()}", FAILED, as_json=as_json)
+        refuse("verify", f"{brokers}: {error.args[0].str()}", FAILED, as_json=as_json)
     if once is None:
         once = settings.delivery.guarantee is Guarantee.EXACTLY_ONCE
     wrong = report.wrong(once=once)
@@ -95,16 +100,6 @@ def verify(
         _print(report, once=once)
     if wrong:
         raise typer.Exit(FOUND_WRONG)
-
-
-def _refuse(message: str, code: int, *, as_json: bool) -> NoReturn:
-    if as_json:
-        import json  # noqa: PLC0415
-
-        typer.echo(json.dumps({"error": message}))
-    else:
-        typer.echo(f"enricher verify: {message}", err=True)
-    raise typer.Exit(code)
 
 
 @contextmanager
@@ -136,8 +131,6 @@ class _Lines:
         self._told = 0.0
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        import time  # noqa: PLC0415
-
         now = time.monotonic()
         if done < total and now - self._told < self.EVERY:
             return

@@ -11,21 +11,21 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException
+from confluent_kafka import IsolationLevel
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from enricher.audit import Audit, Report
 from enricher.cli.codecs import output_reader
+from enricher.cli.groups import group_offsets
 from enricher.cli.ranges import Edge, Point, resolve
-from enricher.cli.reading import TIMEOUT, Bounds, TopicReader, ask_patiently
+from enricher.cli.reading import TIMEOUT, Bounds, TopicReader, topic_settings
 from enricher.codec import OutputReader, UndecodableOutput
 from enricher.completed import Range
 from enricher.config import Settings
 from enricher.deadletter import parse_dead_letter
-from enricher.model import Position, Record, TopicPartition
+from enricher.model import Record, TopicPartition
 
 Progress = Callable[[str, int, int], None]
 """Told what is read, how many offsets of it are done, and how many there are."""
@@ -66,7 +66,8 @@ def verify_topics(
         }
         inputs = [readers[topic] for topic in settings.input.topics]
         partitions = [TopicPartition(reader.topic, p) for reader in inputs for p in reader.partitions]
-        positions = _committed(settings, partitions)
+        with group_offsets(kafka, settings.kafka.group_id) as group:
+            positions = group.read(partitions)
         logs = _logs(inputs)
 
         def first_since(milliseconds: int) -> dict[TopicPartition, int]:
@@ -147,42 +148,10 @@ def _logs(readers: list[TopicReader]) -> dict[TopicPartition, Range]:
     return {TopicPartition(reader.topic, p): Range(*at) for reader in readers for p, at in reader.bounds().items()}
 
 
-def _committed(settings: Settings, partitions: list[TopicPartition]) -> dict[TopicPartition, Position]:
-    """What the group has committed; partitions without a commit are left out."""
-    consumer = Consumer(
-        {
-            **settings.kafka.client_properties(),
-            "group.id": settings.kafka.group_id,
-            "enable.auto.commit": False,
-            "log_level": 2,
-        }
-    )
-    asked = [KafkaPartition(*partition) for partition in partitions]
-
-    def ask() -> dict[TopicPartition, Position]:
-        positions = {}
-        for at in consumer.committed(asked, timeout=TIMEOUT):
-            if at.error is not None:
-                raise KafkaException(at.error)
-            if at.offset >= 0:
-                positions[TopicPartition(at.topic, at.partition)] = Position(at.offset, at.metadata or "")
-        return positions
-
-    try:
-        return ask_patiently(ask)
-    finally:
-        consumer.close()
-
-
 def _untimed(kafka: dict[str, Any], topics: tuple[str, ...]) -> set[str]:
-    """Those of the topics that replace a record's timestamp by the time of writing (LogAppendTime)."""
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
-    admin = AdminClient({**kafka, "log_level": 2})
-    found = set()
-    for resource, answer in admin.describe_configs(resources, request_timeout=TIMEOUT).items():
-        try:
-            if answer.result(2 * TIMEOUT)["message.timestamp.type"].value == "LogAppendTime":
-                found.add(resource.name)
-        except (KafkaException, KeyError, TimeoutError):
-            continue  # not ours to see: timestamps are compared, as topics have the record's own by default
-    return found
+    """Those of the topics that replace a record's timestamp by the time of writing (LogAppendTime).
+
+    What is not ours to see does not count: timestamps are compared, as topics have the record's own by default.
+    """
+    settings = topic_settings(kafka, topics)
+    return {topic for topic, all_ in settings.items() if all_.get("message.timestamp.type") == "LogAppendTime"}

@@ -9,6 +9,7 @@ from enricher.model import Position, TopicPartition
 P0, P1 = TopicPartition("contacts", 0), TopicPartition("contacts", 1)
 LOGS = {P0: Range(5, 50), P1: Range(0, 20)}
 POSITIONS = {P0: Position(30)}
+NOW = 1_769_860_800_000  # 2026-01-31T12:00Z
 
 
 @pytest.mark.parametrize(
@@ -21,22 +22,27 @@ POSITIONS = {P0: Position(30)}
         ("2026-01-31T12:00", 1_769_860_800_000),
         ("2026-01-31T13:00:00.250+01:00", 1_769_860_800_250),
         ("2026-01-31", 1_769_817_600_000),
+        ("12h ago", 1_769_817_600_000),
+        ("90 s ago", 1_769_860_710_000),
+        ("2w ago", 1_768_651_200_000),
+        ("99999999w ago", 0),
         ("0@1500,3@99", (At(None, 0, 1500), At(None, 3, 99))),
         ("contacts.v1[12]@7", (At("contacts.v1", 12, 7),)),
     ],
 )
 def test_points_are_read(text: str, point: object) -> None:
     """Words, times and offsets."""
-    assert parse_point(text) == point
+    assert parse_point(text, NOW) == point
 
 
 @pytest.mark.parametrize(
-    "text", ["", "start", "1500", "@5", "0@", "0@x", "0@1,", "a[b]@1", "2026-13-01", "-1@5", "0@-5"]
+    "text",
+    ["", "start", "1500", "@5", "0@", "0@x", "0@1,", "a[b]@1", "2026-13-01", "-1@5", "0@-5", "2h", "-2h ago", "2y ago"],
 )
 def test_what_is_no_point_is_refused_with_what_would_be(text: str) -> None:
     """The message shows the mistake and the three ways to write one."""
     with pytest.raises(ValueError, match="no point in the topics: write beginning, end, committed, a time") as caught:
-        parse_point(text)
+        parse_point(text, NOW)
     assert repr(text) in str(caught.value)
 
 
@@ -60,11 +66,11 @@ def test_points_are_offsets_within_the_log(start: str, end: str, spans: dict[Top
         assert milliseconds == 1_769_817_600_000
         return {P0: 17, P1: 18}
 
-    assert resolve(parse_point(start), parse_point(end), LOGS, POSITIONS, first_since) == spans
+    assert resolve(parse_point(start, NOW), parse_point(end, NOW), LOGS, POSITIONS, first_since) == spans
 
 
 @pytest.mark.parametrize(("start", "end"), [("7@1", "end"), ("other[0]@1", "end"), ("0@1", "1@1")])
 def test_a_range_without_partitions_is_a_mistake(start: str, end: str) -> None:
     """To find nothing wrong with nothing would be no answer."""
     with pytest.raises(NothingInRange):
-        resolve(parse_point(start), parse_point(end), LOGS, POSITIONS, lambda _: {})
+        resolve(parse_point(start, NOW), parse_point(end, NOW), LOGS, POSITIONS, lambda _: {})
