@@ -14,6 +14,10 @@ Headers: TypeAlias = list[tuple[str, bytes | None]]
 """Record headers in their order; names may repeat."""
 
 
+REPLAY_HEADER = "enricher-replay"
+"""The header of every output and dead letter of a replay: its name."""
+
+
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
 

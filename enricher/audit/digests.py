@@ -8,10 +8,11 @@ from typing import NamedTuple
 from zlib import crc32
 
 from enricher.deadletter import is_cause
-from enricher.model import Headers
+from enricher.model import REPLAY_HEADER, Headers
 
-MOVING = frozenset({"traceparent", "tracestate", "__value_schema_id"})
-"""Headers that change from hop to hop by their nature (W3C Trace Context, the schema of the value): not compared."""
+MOVING = frozenset({"traceparent", "tracestate", "__value_schema_id", REPLAY_HEADER})
+"""Headers that change from hop to hop by their nature (W3C Trace Context, the schema of the value), or name a replay:
+not compared."""
 
 
 class Digest(NamedTuple):

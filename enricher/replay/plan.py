@@ -22,9 +22,6 @@ LIMIT = 4_000
 
 VERSION = 1
 
-HEADER = "enricher-replay"
-"""The header of every output and dead letter of a replay: its name."""
-
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
