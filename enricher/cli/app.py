@@ -15,6 +15,7 @@ from enricher.cli.config import config
 from enricher.cli.demo import demo
 from enricher.cli.history_service import history_service
 from enricher.cli.redrive import redrive
+from enricher.cli.replay import replay
 from enricher.cli.run import run
 from enricher.cli.schema import app as schema
 from enricher.cli.size import size
@@ -58,6 +59,7 @@ app.command()(check)
 app.command()(tail)
 app.command()(verify)
 app.command()(redrive)
+app.command()(replay)
 app.command()(config)
 app.command()(size)
 app.command("test")(run_tests)

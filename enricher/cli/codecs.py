@@ -22,6 +22,7 @@ from enricher.config import ConfigError, Problem, Settings
 from enricher.config.registry import SchemaRegistry
 from enricher.config.transport import check_token
 from enricher.history.files import SecretFile, UnusableFile, read_file
+from enricher.intake import Decoder as AnyDecoder
 from enricher.model import Enriched, Record
 from enricher.privacy import Privacy
 from enricher.registry import (
@@ -70,7 +71,7 @@ class Codecs(NamedTuple):
         close: to be called at the end.
     """
 
-    decoder: Decoder
+    decoder: AnyDecoder
     encoder: OutputEncoder
     fetcher: Fetcher | None
     close: Callable[[], None]

@@ -14,6 +14,7 @@ from enricher.delivery import AtLeastOnce, Delivery
 from enricher.exactly_once import ExactlyOnce
 from enricher.history import OfferHistoryClient
 from enricher.lookups import LookupOptions
+from enricher.model import Headers
 from enricher.pipeline import Options, Pipeline
 from enricher.protocols import Source, Tracing
 from enricher.pulse import Pulse
@@ -37,6 +38,7 @@ def build_pipeline(
     codecs: Codecs | None = None,
     source: Source | None = None,
     delivery: Delivery | None = None,
+    added_headers: Headers | None = None,
     **given: Any,
 ) -> Pipeline:
     """The worker.
@@ -50,6 +52,7 @@ def build_pipeline(
         codecs: what reads and writes; whoever opens them closes them. Opened here if left out.
         source: where records come from; Kafka if left out.
         delivery: where records go; Kafka if left out.
+        added_headers: of every output and dead letter, besides the input's.
         given: further arguments of the pipeline, such as its clocks.
     """
     codecs = codecs or open_codecs(settings, stats)
@@ -60,7 +63,7 @@ def build_pipeline(
     source = source or KafkaSource(consumer, settings.input.topics, pulse=pulse)
     return Pipeline(
         source,
-        delivery or _build_delivery(settings, source, stats, pulse),
+        delivery or build_delivery(settings, source, stats, pulse),
         client,
         codecs.decoder,
         codecs.encoder,
@@ -74,6 +77,7 @@ def build_pipeline(
             revoke_grace=within.grace,
             revoke_floor=within.floor,
             shutdown_deadline=settings.shutdown.deadline,
+            added_headers=added_headers or [],
         ),
         stats=stats,
         fetcher=codecs.fetcher,
@@ -103,7 +107,9 @@ def _lookup_options(settings: Settings) -> LookupOptions:
     )
 
 
-def _build_delivery(settings: Settings, source: Source, stats: Stats, pulse: Pulse) -> Delivery:
+def build_delivery(settings: Settings, source: Source, stats: Stats, pulse: Pulse | None = None) -> Delivery:
+    """Where outputs and dead letters go, with the guarantee that is set."""
+    pulse = pulse or Pulse()
     properties = settings.kafka.producer_properties()
     topics = {settings.output.topic, settings.output.dead_letter_topic}
     if settings.delivery.guarantee is Guarantee.EXACTLY_ONCE:

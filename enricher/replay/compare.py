@@ -23,8 +23,9 @@ MOST_KINDS = 200
 
 OTHER = "(other fields)"
 
-_MOVING = frozenset({REPLAY_HEADER, "traceparent", "tracestate"})
-"""Headers that differ on every run."""
+_SCHEMA = "__value_schema_id"
+_MOVING = frozenset({REPLAY_HEADER, "traceparent", "tracestate", _SCHEMA})
+"""Headers that differ on every run; that of the schema is a field of its own."""
 
 
 class Output(NamedTuple):
@@ -53,8 +54,11 @@ class Example(msgspec.Struct, frozen=True):
     new: str
 
 
-def schema_of(value: bytes) -> str:
-    """Which schema the bytes of an output say that they are in."""
+def schema_of(value: bytes, headers: Headers) -> str:
+    """Which schema an output says that it is in: in its first bytes, or in a header."""
+    for name, told in headers:
+        if name == _SCHEMA:
+            return f"header {(told or b'').hex()}"
     if value[:1] == b"\x00":
         return f"id {int.from_bytes(value[1:5], 'big')}"
     return value[2:10].hex()

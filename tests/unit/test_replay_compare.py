@@ -118,9 +118,11 @@ def test_there_is_a_change_if_and_only_if_offers_differ(old: list[Offer], new: l
 
 
 def test_the_schema_is_told_by_the_first_bytes() -> None:
-    """Confluent's id, or the fingerprint of a single object."""
-    assert schema_of(b"\x00\x00\x00\x00\x07rest") == "id 7"
-    assert schema_of(b"\xc3\x01" + bytes(range(8)) + b"rest") == "0001020304050607"
+    """Confluent's id, the fingerprint of a single object, or a header."""
+    other: Headers = [("h", b"1")]
+    assert schema_of(b"\x00\x00\x00\x00\x07rest", other) == "id 7"
+    assert schema_of(b"\xc3\x01" + bytes(range(8)) + b"rest", other) == "0001020304050607"
+    assert schema_of(b"rest", [*other, ("__value_schema_id", b"\x01\x02")]) == "header 0102"
 
 
 def test_a_comparison_counts_and_keeps_examples() -> None:
