@@ -21,7 +21,7 @@ from tests.harness.program import Program
 from tests.harness.waiting import wait_until
 from tests.integration.worker_world import World, contact, patiently, sent_contacts
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # many programs, one after the other
 
 GUARANTEES = ("at-least-once", "exactly-once")
 
@@ -41,7 +41,7 @@ class Replays:
     def run(self, *arguments: str, **changes: str) -> dict[str, Any]:
         """Run one to its end; returns what it says of itself, and its exit code."""
         program = self.start(*arguments, **changes)
-        code = program.wait(120)
+        code = program.wait(180)
         assert len(program.out) == 1, program.tail()
         result: dict[str, Any] = json.loads(program.out[0])
         return {**result, "code": code}
@@ -96,7 +96,7 @@ def test_a_day_is_replayed_to_another_topic(world: World, replays: Replays) -> N
     program = replays.start(*range_, "--to-topic", topic, "--name", "outage")
     program.wait_for_log("replay outage", 60)
     world.send(contact(f"LATE-{number}")._replace(timestamp=since + number) for number in range(20))
-    assert program.wait(120) == 0, program.tail()
+    assert program.wait(180) == 0, program.tail()
     result = json.loads(program.out[0])
     assert (result["name"], result["complete"]) == ("outage", True)
     assert result["enriched"] + result["dead_letters"] == len(chosen)
@@ -169,7 +169,7 @@ def test_several_processes_share_a_replay(world: World, replays: Replays) -> Non
     world.send(sent_contacts(contacts(2_000, customers=400, broken_rate=0.01)))
     arguments = ("--from=beginning", "--name=shared")
     both = [replays.start(*arguments), replays.start(*arguments, "--parallel=2")]
-    assert [program.wait(120) for program in both] == [0, 0], [program.tail() for program in both]
+    assert [program.wait(180) for program in both] == [0, 0], [program.tail() for program in both]
     results = [json.loads(program.out[0]) for program in both]
     assert all(result["complete"] and result["done"] == 2_000 for result in results)
     assert results[0]["ranges"] == results[1]["ranges"]
