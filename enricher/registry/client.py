@@ -7,12 +7,13 @@ holds credentials. Every call blocks, for at most about twice the timeout.
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
-from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaRegistryClient, SchemaRegistryError
-
 from enricher.codec.avro_input import SchemaKey, WriterSchema
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import RegisteredSchema, Schema
 
 T = TypeVar("T")
 
@@ -58,8 +59,11 @@ class RegistryClient:
     def __init__(self, url: str, timeout: float, properties: Mapping[str, Any] | None = None) -> None:
         own = {"url": url, "timeout": timeout, "max.retries": 1, "retries.wait.ms": 100, "retries.max.wait.ms": 500}
         self._url = url
+        import confluent_kafka.schema_registry as library  # noqa: PLC0415  half a second, and most have no registry
+
+        self._library = library
         try:
-            self._client = SchemaRegistryClient({**own, **(properties or {})})
+            self._client = library.SchemaRegistryClient({**own, **(properties or {})})
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise RegistryRefused(f"the settings of the schema registry cannot be used: {_words(error)}") from None
 
@@ -98,7 +102,7 @@ class RegistryClient:
             return WriterSchema(kind)
         return WriterSchema(kind, _json(found.schema_str), tuple(self._references(found, {}).values()))
 
-    def _references(self, schema: Schema, found: dict[tuple[str, int], Any]) -> dict[tuple[str, int], Any]:
+    def _references(self, schema: "Schema", found: dict[tuple[str, int], Any]) -> dict[tuple[str, int], Any]:
         for reference in schema.references or ():
             subject, version = str(reference.subject), int(reference.version or -1)
             if (subject, version) in found or len(found) >= _MOST_REFERENCES:
@@ -111,24 +115,26 @@ class RegistryClient:
 
     # ---- what we write -----------------------------------------------------------------------------------------
 
-    def register(self, subject: str, text: str) -> RegisteredSchema:
+    def register(self, subject: str, text: str) -> "RegisteredSchema":
         """Register an Avro schema; one that is there already keeps its id.
 
         Raises:
             RegistryError: not done.
         """
-        answer = self._ask(lambda: self._client.register_schema_full_response(subject, Schema(text, "AVRO")))
+        answer = self._ask(
+            lambda: self._client.register_schema_full_response(subject, self._library.Schema(text, "AVRO"))
+        )
         return self._there(answer, f"the subject {subject}")
 
-    def look_up(self, subject: str, text: str) -> RegisteredSchema | None:
+    def look_up(self, subject: str, text: str) -> "RegisteredSchema | None":
         """How an Avro schema is registered under a subject; None if it is not.
 
         Raises:
             RegistryError: no answer.
         """
-        return self._ask(lambda: self._client.lookup_schema(subject, Schema(text, "AVRO")))
+        return self._ask(lambda: self._client.lookup_schema(subject, self._library.Schema(text, "AVRO")))
 
-    def versions(self, subject: str) -> list[RegisteredSchema]:
+    def versions(self, subject: str) -> "list[RegisteredSchema]":
         """Every Avro version of a subject, the oldest first; none if there is no such subject.
 
         Raises:
@@ -144,14 +150,14 @@ class RegistryClient:
         Raises:
             RegistryError: no answer.
         """
-        return self._ask(lambda: self._client.test_compatibility(subject, Schema(text, "AVRO")))
+        return self._ask(lambda: self._client.test_compatibility(subject, self._library.Schema(text, "AVRO")))
 
     # ---- what goes wrong ---------------------------------------------------------------------------------------
 
     def _ask(self, request: Callable[[], T]) -> T | None:
         try:
             return request()
-        except SchemaRegistryError as error:
+        except self._library.SchemaRegistryError as error:
             status = error.http_status_code
             message = f"the schema registry at {self._url} answered {status}: {str(error.error_message)[:300]}"
         except Exception as error:  # noqa: BLE001  the client's HTTP library has errors of its own

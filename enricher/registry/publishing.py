@@ -6,12 +6,13 @@ read of the other, in words: who breaks, where, why, and what to do.
 
 import json
 from enum import StrEnum
-from typing import Any, NamedTuple
-
-from confluent_kafka.schema_registry import RegisteredSchema
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from enricher.avroschema import Break, InvalidSchema, breaks, parse
 from enricher.registry.client import RegistryClient, RegistryRefused
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import RegisteredSchema
 
 
 class SubjectStrategy(StrEnum):
@@ -146,13 +147,13 @@ def publish(client: RegistryClient, subject: str, text: str) -> Registered:
     return _registered(subject, client.look_up(subject, text) or found)  # some registries tell the GUID here only
 
 
-def _registered(subject: str, found: RegisteredSchema) -> Registered:
+def _registered(subject: str, found: "RegisteredSchema") -> Registered:
     if found.schema_id is None:
         raise RegistryRefused(f"the schema registry tells no id for {subject}")
     return Registered(subject, found.schema_id, _guid(found.guid))
 
 
-def _same_but_for_docs(client: RegistryClient, subject: str, text: str) -> RegisteredSchema | None:
+def _same_but_for_docs(client: RegistryClient, subject: str, text: str) -> "RegisteredSchema | None":
     """The version that is the schema but for descriptions, which a new release may have mended."""
     wanted = _without_docs(json.loads(text))
     for version in reversed(client.versions(subject)):

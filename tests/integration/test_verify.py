@@ -114,7 +114,7 @@ def test_a_range_is_verified_while_the_worker_is_behind(world: World, start_prog
     world.send(early)
     hanging = world.send([contact("CUST-HANG", 50, partition=0)])
     world.send(contact(f"CUST-{number:06d}", number, partition=0) for number in range(60, 70))
-    worker = world.worker({"service.timeout": "60s", "service.deadline": "60s"})
+    worker = world.worker({"service.timeout": "5m", "service.deadline": "5m"})
     wait_until(lambda: len(world.committed_places()) == 50, "all but one committed")
     code, report = _verify(start_program, world, "--to=committed", "--once")
     assert (code, _counts(report), report["inputs"], report["others"]["outside"]) == (0, {}, 40, 10)

@@ -68,7 +68,7 @@ def _exchange(world: World, url: str, client: SchemaRegistryClient, start_progra
     used = {"schema_registry.url": url, "schema_registry.auto_register": "true"}
     world.worker(used)
     world.send(records)
-    world.await_committed()
+    world.await_committed(90)
     with closing(RegistryClient(url, 60.0)) as ours:
         world.reader = OutputReader(ours)
         world.audit()
@@ -77,12 +77,13 @@ def _exchange(world: World, url: str, client: SchemaRegistryClient, start_progra
     found = [deserialize(record.value, reading) for record in read_topic(world.bootstrap_servers, world.output)]
     assert {output["contact"]["attributes"]["shop"] for output in found} == {str(number) for number in range(40)}
     verified = start_program("verify", *world.sets(used))
-    assert verified.wait() == 0, verified.tail()
+    assert verified.wait(120) == 0, verified.tail()
     shown = start_program("tail", "--json", "--last=3", *world.sets(used))
-    assert shown.wait() == 0, shown.tail()
+    assert shown.wait(120) == 0, shown.tail()
     assert len(shown.out) == 3
 
 
+@pytest.mark.timeout(300)
 def test_an_outage_of_the_registry_holds_up_only_what_is_new(world: World, registry: RegistryServer) -> None:
     """What is known goes on; a partition with an event of another schema waits, and goes on when the registry is back.
 
@@ -100,17 +101,17 @@ def test_an_outage_of_the_registry_holds_up_only_what_is_new(world: World, regis
         }
     )
     world.send([new])
-    world.await_published(1)
+    world.await_published(1, 90)
     registry.stop()
     world.send(_contact(contacts, f"CUST-{number}", number, partition=number % 4) for number in range(1, 21))
     world.await_published(21)
     waiting = [_call(calls, "CUST-2", 30), _contact(contacts, "CUST-3", 31, partition=0)]
     world.send([*waiting, *(_contact(contacts, f"CUST-{n}", n, partition=1 + n % 3) for n in range(40, 52))])
     world.await_published(33)
-    worker.wait_for_log("schema_registry_unavailable")
+    worker.wait_for_log("schema_registry_unavailable", 60)
     assert not {b"E-30", b"E-31"} & {dict(record.headers)["number"] for record in _outputs(world)}
     registry.start()
-    world.await_committed()
+    world.await_committed(90)
     outputs = _outputs(world)
     assert len(outputs) == len(world.sent) == 35
     with closing(RegistryClient(registry.url, 60.0)) as client:
@@ -123,6 +124,7 @@ def test_an_outage_of_the_registry_holds_up_only_what_is_new(world: World, regis
     world.check_logs()
 
 
+@pytest.mark.timeout(300)
 def test_a_worker_does_not_start_without_its_id(registry: RegistryServer, start_program: StartProgram) -> None:
     """Neither while the registry is away nor before the schema is registered; it says which, and what to do."""
     sets = [
@@ -133,11 +135,11 @@ def test_a_worker_does_not_start_without_its_id(registry: RegistryServer, start_
         f"--set=schema_registry.url={registry.url}",
     ]
     unregistered = start_program("run", *sets)
-    assert unregistered.wait() == 1
+    assert unregistered.wait(120) == 1
     assert any("run `enricher schema publish`" in line for line in unregistered.err), unregistered.tail()
     registry.stop()
     away = start_program("run", *sets)
-    assert away.wait() == 1
+    assert away.wait(120) == 1
     assert any("enricher: the worker failed: the schema registry at" in line for line in away.err), away.tail()
 
 
