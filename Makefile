@@ -34,7 +34,7 @@ $(VENV)/.dev: pyproject.toml uv.lock scripts/bootstrap.py
 demo: $(VENV)/.runtime ## run the demo: events in, enriched events out, nothing else needed
 	@$(BIN)/enricher demo $(ARGS)
 
-test: $(VENV)/.dev ## run all tests; ENRICHER_TEST_KAFKA=container|jvm|auto, ARGS=... for pytest
+test: $(VENV)/.dev ## run all tests; TEST_KAFKA=container|jvm|auto, ARGS=... for pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
 unit: $(VENV)/.dev ## run the tests that need neither Kafka nor Java

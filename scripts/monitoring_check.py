@@ -1,7 +1,7 @@
 """Have a real Prometheus scrape a running worker and evaluate every expression of the alerts and the dashboard.
 
 Run from the project's folder as ``python -m scripts.monitoring_check`` (``make monitoring-test``). Needs ``prometheus``
-on the PATH, and Kafka as the tests do (``ENRICHER_TEST_KAFKA``). Each expression must give something: for an alert, its
+on the PATH, and Kafka as the tests do (``TEST_KAFKA``). Each expression must give something: for an alert, its
 comparison is made one that tells 0 or 1, as a worker that is well raises none.
 """
 

@@ -1,7 +1,9 @@
 """Which Kafka the session uses: in a container, or on a JVM.
 
-``ENRICHER_TEST_KAFKA`` says ``container``, ``jvm`` or ``auto`` (the default: a container where that works, else a
-JVM). What was tried is kept, so that a run can say what it uses and why, and a failure what would be needed.
+``TEST_KAFKA`` says ``container``, ``jvm`` or ``auto`` (the default: a container where that works, else a
+JVM). Its name does not begin with ``ENRICHER_``: the program takes such a variable for a setting, and refuses one
+that it does not know. What was tried is kept, so that a run can say what it uses and why, and a failure what would
+be needed.
 """
 
 import os
@@ -12,7 +14,7 @@ from tests.harness.broker import BrokerFailed, KafkaBroker
 from tests.harness.container import ContainerBroker
 from tests.harness.jvm import JvmBroker
 
-VARIABLE = "ENRICHER_TEST_KAFKA"
+VARIABLE = "TEST_KAFKA"
 
 _WAYS: dict[str, Callable[[], KafkaBroker]] = {"container": ContainerBroker, "jvm": JvmBroker}
 

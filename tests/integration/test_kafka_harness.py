@@ -146,10 +146,10 @@ def _run_pytest(test: str, environment: Mapping[str, str]) -> subprocess.Complet
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"ENRICHER_TEST_KAFKA": "container", "DOCKER_HOST": "tcp://127.0.0.1:9"}, "no Docker engine answers"),
-        ({"ENRICHER_TEST_KAFKA": "container", "DOCKER_HOST": "unix:///nowhere/d.sock"}, "no Docker engine answers"),
-        ({"ENRICHER_TEST_KAFKA": "jvm", "XDG_CACHE_HOME": "{tmp}", "MAVEN_REPOSITORY": "file:///nowhere"}, "fetched"),
-        ({"ENRICHER_TEST_KAFKA": "cluster"}, "it may be container, jvm or auto"),
+        ({"TEST_KAFKA": "container", "DOCKER_HOST": "tcp://127.0.0.1:9"}, "no Docker engine answers"),
+        ({"TEST_KAFKA": "container", "DOCKER_HOST": "unix:///nowhere/d.sock"}, "no Docker engine answers"),
+        ({"TEST_KAFKA": "jvm", "XDG_CACHE_HOME": "{tmp}", "MAVEN_REPOSITORY": "file:///nowhere"}, "fetched"),
+        ({"TEST_KAFKA": "cluster"}, "it may be container, jvm or auto"),
     ],
     ids=["no-engine", "no-socket", "no-jars", "no-such-way"],
 )

@@ -1,6 +1,5 @@
 """What a replay is asked to do: what is refused, and when two requests are the same."""
 
-import os
 from typing import Any
 
 import pytest
@@ -118,8 +117,7 @@ SETS = [
 )
 def test_mistakes_end_the_command_with_2(arguments: list[str], message: str) -> None:
     """Before anything is asked of Kafka; as text, and as JSON."""
-    # A setting of the tests' own, such as ENRICHER_TEST_KAFKA, is none of the program's.
-    runner = typer.testing.CliRunner(env={name: None for name in os.environ if name.startswith("ENRICHER_")})
+    runner = typer.testing.CliRunner()
     result = runner.invoke(app, ["replay", *SETS, *arguments])
     assert (result.exit_code, message in result.stderr) == (2, True)
     result = runner.invoke(app, ["replay", "--json", *SETS, *arguments])
