@@ -51,6 +51,7 @@ class MemoryTransactions:
         self.connected = asyncio.Event()
         self.connected.set()
         self._answer: asyncio.Future[None] | None = None  # of the transaction that is under way
+        self._decided: list[Exception | None] = []  # its outcome, once the broker has decided
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -80,7 +81,9 @@ class MemoryTransactions:
         answer.result()
 
     async def close(self) -> None:
-        """Release everything; see ``enricher.protocols.Transactions``."""
+        """Release everything; see ``enricher.protocols.Transactions``. What is decided is still told."""
+        if self._decided:
+            self._end(self._decided[0])
         self.kill()
 
     def kill(self) -> None:
@@ -100,6 +103,7 @@ class MemoryTransactions:
                     record.topic, record.value, key=record.key, headers=record.headers, timestamp=record.timestamp
                 )
             self._broker.commit(self._group, positions)
+        self._decided = [error]
         self._after(_seconds(self._late), lambda: self._end(error))
 
     def _objection(
@@ -123,7 +127,7 @@ class MemoryTransactions:
             self._timer = asyncio.get_running_loop().call_later(seconds, call)
 
     def _end(self, error: Exception | None) -> None:
-        answer, self._answer = self._answer, None
+        answer, self._answer, self._decided = self._answer, None, []
         if answer is None:
             return
         if error is None:
