@@ -128,7 +128,8 @@ def _lookups(client: HistoryClient, options: argparse.Namespace, tasks: Tasks) -
         pass
 
     return Lookups(
-        client, on_answer=take, on_reject=take, on_unavailable=give_up, on_drop=lambda _work: None, spawn=tasks.spawn,
+        client, on_answer=take, on_reject=take, on_unavailable=give_up,
+        on_drop=lambda _work: None, has_room=lambda: True, spawn=tasks.spawn,
         options=LookupOptions(max_in_flight=options.max_in_flight, limiter=LimiterKind(options.limiter)),
         clock=time.monotonic, rng=random.Random(), stats=Stats(),
     )  # fmt: skip

@@ -32,6 +32,7 @@ class Holdings:
         self._stats = stats
         self.buffer = Buffer(max_records, max_bytes)
         self.assignments: dict[tuple[str, int], Assignment] = {}
+        self._outputs = 0  # works whose output is there
         self._epoch = 0
         self._full: frozenset[TopicPartition] = frozenset()
 
@@ -83,8 +84,21 @@ class Holdings:
         work.size += size
         self.buffer.grow(size)
 
+    def has_output(self, work: Work, size: int) -> None:
+        """A work's output is there, and waits to be acknowledged."""
+        if not work.has_output:
+            work.has_output = True
+            self._outputs += 1
+        self.grow(work, size)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another output may be made. Where no output waits one may, so that it always goes on."""
+        return not self._outputs or self.buffer.bytes < self.buffer.max_bytes
+
     def resolved(self, work: Work) -> None:
         """A work is held no more: its partition may go on, or all may, even if the work's own one is gone."""
+        self._outputs -= work.has_output
         self.buffer.remove(work.source, work.size, current=work.assignment.current)
         if self.buffer.relieved(work.source):
             self.balance()
@@ -98,6 +112,7 @@ class Holdings:
     def dropped(self, work: Work) -> None:
         """A work is held no more, and stays unresolved, so that nothing past it is committed."""
         self._stats.dropped += 1
+        self._outputs -= work.has_output
         work.assignment.dropped += 1
         self.buffer.remove(work.source, work.size, current=work.assignment.current)
         # If its partition is current, that one is about to go, and the balance is struck when it has gone.

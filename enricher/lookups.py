@@ -4,6 +4,7 @@ Invariants:
 
 - At most as many calls are under way as the limiter allows, and never more than ``max_in_flight``; while the breaker
   is open one probe a second begins.
+- No call begins while there is no room for its output; who makes room calls ``pump``.
 - The next event of a lane is looked up, or shares an answer, when the last one's result was handed over, not before.
 - ``scheduler.in_flight`` is the number of works taken whose result was not handed over yet, those included that wait
   for a call of their customer's under another key.
@@ -61,6 +62,7 @@ class Lookups:
         on_reject: takes each event that is given up; likewise.
         on_unavailable: takes each event that is to be published without a history; likewise.
         on_drop: takes each work whose partition is not ours any more.
+        has_room: whether another output may be made; if not, some that are there will be written and go.
         spawn: starts a task that the pipeline looks after.
         options: how to behave.
         clock: seconds, monotonic.
@@ -76,6 +78,7 @@ class Lookups:
         on_reject: Callable[[Work, Rejected], Awaitable[None]],
         on_unavailable: Callable[[Work], Awaitable[None]],
         on_drop: Callable[[Work], None],
+        has_room: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         options: LookupOptions,
         clock: Callable[[], float],
@@ -87,6 +90,7 @@ class Lookups:
         self._on_reject = on_reject
         self._on_unavailable = on_unavailable
         self._on_drop = on_drop
+        self._has_room = has_room
         self._spawn = spawn
         self._retry = options.retry
         self._on_empty = options.on_empty
@@ -108,6 +112,7 @@ class Lookups:
         self._wake: asyncio.TimerHandle | None = None
         self._stopped = False
         self._unasked = 0  # works served without a call of their own
+        self.held_up = False  # whether a look-up was not begun for want of room
         self._last_answer = float("-inf")
         self._outage = LookupFailure(FailureKind.UNAVAILABLE, "the service does not answer")  # the latest one met
 
@@ -179,6 +184,9 @@ class Lookups:
             if self._limiter is not None and self.scheduler.ready:
                 self._limiter.wanted = True
             return False
+        self.held_up = not self._has_room()
+        if self.held_up:
+            return False
         return self.breaker.allows(now) and (self._rate is None or now >= self._rate.free_at)
 
     def _started(self, work: Work, now: float) -> None:
@@ -211,8 +219,8 @@ class Lookups:
     def _wakes_at(self) -> float | None:
         """When a look-up may start that could not now, as far as time alone decides."""
         at = float("-inf") if self.scheduler.ready else self.scheduler.due
-        if at is None or self._full:
-            return None  # in the second case, the next that ends takes what is due
+        if at is None or self._full or self.held_up:
+            return None  # in the second case, the next that ends takes what is due; in the third, the next written
         probe = self.breaker.next_probe
         if probe is not None:
             hopeless = self._retry.hopeless_at(self.breaker)
@@ -263,6 +271,7 @@ class Lookups:
                 await self._serve(work, answer, began, asked_at)
                 if waiting:
                     await self._share(waiting, answer, began, asked_at)
+                del answer  # it may be large, and this task would keep it through its next call
             work = self._next()
         self.pump()
 

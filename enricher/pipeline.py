@@ -116,6 +116,7 @@ class Pipeline:
             on_reject=self._reject,
             on_unavailable=self._unavailable,
             on_drop=self.drop,
+            has_room=self._has_room,
             spawn=self._tasks.spawn,
             options=options.lookups,
             clock=clock,
@@ -266,6 +267,7 @@ class Pipeline:
 
     def _admit(self, work: Work) -> None:
         self.stats.decoded += 1
+        self._held.grow(work, work.decoded)
         self._lookups.admit(work)
 
     def _leave_out(self, work: Work) -> None:
@@ -334,7 +336,7 @@ class Pipeline:
 
     async def _hand_over(self, work: Work, output: Outgoing) -> None:
         self.stats.encoded += 1
-        self._held.grow(work, len(output.value or b""))
+        self._held.has_output(work, len(output.value or b""))
         if work.trace is not None:
             output = work.trace.sending(output, dead=False)
         await self._delivery.publish(work, output, None)
@@ -357,6 +359,7 @@ class Pipeline:
         if work.trace is not None:
             work.trace.end(rejected)
         self._held.resolved(work)
+        self._made_room()
         self._changed.set()
 
     def refused(self, work: Work, rejected: Rejected) -> None:
@@ -374,14 +377,25 @@ class Pipeline:
         if work.trace is not None:
             work.trace.drop()
         self._held.dropped(work)
+        self._made_room()
         self._changed.set()
+
+    def _has_room(self) -> bool:
+        return self._held.has_room
+
+    def _made_room(self) -> None:
+        if self._lookups.held_up and self._held.has_room:
+            self._lookups.pump()
 
     # ---- for those who watch -----------------------------------------------------------------------------------
 
     def holding(self) -> Holding:
         """What it holds now; asked on the event loop."""
+        records = self._held.buffer.records
+        if not self._held.has_room:  # then all others wait for those that are handed over
+            return Holding(records, records)
         handed = sum(assignment.handed for assignment in self._held.current)
-        return Holding(self._held.buffer.records, handed + self._intake.waiting)
+        return Holding(records, handed + self._intake.waiting)
 
     def state(self) -> State:
         """How it stands now; asked on the event loop."""

@@ -44,6 +44,9 @@ PAUSE = 0.1
 STUCK = 30.0
 """Seconds after which a call that should have returned after ``CALL_TIMEOUT`` never will."""
 
+QUEUE = 16_384
+"""KiB that librdkafka may hold of a transaction at a time."""
+
 FIXED: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
     "transaction.timeout.ms": 10_000,  # a worker that dies leaves readers waiting for no longer than this
@@ -80,7 +83,7 @@ class KafkaTransactions:
         Raises:
             ProduceFailed: a topic does not exist, or the broker refuses for good.
         """
-        self._properties = await fitted(self._properties, self._topics)
+        self._properties = {**_narrow(self._properties), **await fitted(self._properties, self._topics)}
         self._producer = self._create()
         await self._call(self._initialise)
 
@@ -245,6 +248,12 @@ class KafkaTransactions:
             raise _Abort(explain(cause)) from error
         if not cause.retriable() and cause.code() != KafkaError._TIMED_OUT:  # noqa: SLF001  the library's constant
             raise ProduceFailed(f"the transaction failed: {explain(cause)}") from error
+
+
+def _narrow(properties: Mapping[str, Any]) -> dict[str, int]:
+    """A small queue: all outputs of a transaction are in memory already, and librdkafka copies what it is given."""
+    largest = int(properties.get("message.max.bytes", 1_000_000)) // 1024
+    return {"queue.buffering.max.kbytes": max(QUEUE, 2 * largest)}
 
 
 class _Abort(Exception):  # noqa: N818

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from enricher.sharing import Kept
 
 
+RECORD = 1_700
+"""Bytes that a record takes beside its own: it, its event, its work and what they are kept in (measured)."""
+
+ATTRIBUTE = 110
+"""Bytes that an attribute of an event takes beside its texts (measured)."""
+
+
 class Mark(NamedTuple):
     """When a record was taken (seconds), and its own timestamp (milliseconds since the epoch, or below 0)."""
 
@@ -87,8 +94,9 @@ class Work:
         assignment: that it belongs to.
         source, key: what the scheduler knows it by.
         received: when it was taken, seconds.
-        size: bytes held for it: the record, and its output once there is one.
+        size: bytes held for it: the record, its event once it was decoded, and its output once there is one.
         event: the decoded record; there once it was decoded.
+        has_output: whether its output is there.
         attempts: look-ups made for it, failed ones included.
         started: when the first of them began, seconds.
         trace: where events are traced.
@@ -99,8 +107,8 @@ class Work:
     """
 
     __slots__ = (
-        "answer", "assignment", "attempts", "empties", "event", "forgiven", "key", "last_failed", "received", "record",
-        "size", "source", "started", "trace",
+        "answer", "assignment", "attempts", "empties", "event", "forgiven", "has_output", "key", "last_failed",
+        "received", "record", "size", "source", "started", "trace",
     )  # fmt: skip
 
     def __init__(self, record: Record, assignment: Assignment, received: float) -> None:
@@ -109,12 +117,18 @@ class Work:
         self.source = assignment.partition
         self.key = record.key
         self.received = received
-        self.size = record.size
+        self.size = record.size + RECORD
         self.event: Event
         self.trace: Trace | None = None
+        self.has_output = False
         self.attempts = 0
         self.started = 0.0
         self.last_failed = 0.0
         self.empties = 0
         self.forgiven = 0
         self.answer: Kept | None
+
+    @property
+    def decoded(self) -> int:
+        """Bytes that the event holds: about the record's own once more, as texts of its own."""
+        return self.record.size + ATTRIBUTE * len(self.event.attributes)

@@ -24,6 +24,7 @@ def run(config: ConfigFile = None, overrides: Overrides = None, *, as_json: Json
     Example: enricher run --config enricher.yaml --set service.max_in_flight=128
     """
     loaded = load_settings_or_exit(config, overrides, as_json=as_json)
+    from enricher.allocator import tame  # noqa: PLC0415
     from enricher.cli.compose import run_until_signal  # noqa: PLC0415  half a second that `--help` does without
     from enricher.cli.service import build_client  # noqa: PLC0415
     from enricher.cli.traces import trace_ids  # noqa: PLC0415
@@ -32,6 +33,7 @@ def run(config: ConfigFile = None, overrides: Overrides = None, *, as_json: Json
     from enricher.stats import Stats  # noqa: PLC0415
 
     configure(loaded.settings.logging, trace_ids=trace_ids(loaded.settings))
+    tame()
     stats = Stats()
     refused = False
     try:

@@ -224,7 +224,9 @@ class Buffer(Section):
     """What the worker holds of records that are not resolved; past it partitions are paused."""
 
     max_records: Count = Field(default=10_000, description="Most records held.")
-    max_bytes: Size = Field(default=64 * MIB, description="Most bytes of records held; at least `input.max_record`.")
+    max_bytes: Size = Field(
+        default=64 * MIB, description="Most bytes held, of records, events and outputs; at least `input.max_record`."
+    )
 
 
 class Shutdown(Section):

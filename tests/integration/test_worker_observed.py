@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from enricher.observability.metrics import METRICS
 from enricher.testing.contacts import START
@@ -22,16 +21,11 @@ from enricher.testing.threaded import ThreadedHistoryServer
 from tests.conftest import StartProgram
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import Sent, read_topic
-from tests.harness.program import Program
+from tests.harness.metrics import address_of, metrics_of
 from tests.harness.waiting import wait_until
 from tests.integration.worker_world import World, contact
 
 pytestmark = pytest.mark.kafka
-
-
-def _address(worker: Program) -> str:
-    line = worker.wait_for_log("http_listening")
-    return str(json.loads(line)["address"])
 
 
 def _get(address: str, path: str) -> tuple[int, str]:
@@ -41,15 +35,6 @@ def _get(address: str, path: str) -> tuple[int, str]:
     except urllib.error.HTTPError as refused:
         with refused:
             return refused.code, refused.read().decode()
-
-
-def _metrics(address: str) -> dict[str, float]:
-    """The samples by name, those of one name added up."""
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(_get(address, "/metrics")[1]):
-        for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
-    return found
 
 
 class Collector:
@@ -145,7 +130,7 @@ def test_metrics_health_and_page_of_a_worker(guarantee: str, world: World, colle
             "ENRICHER_SERVICE__AUTH__BASIC__PASSWORD": PRIVATE["service_password"],
         },
     )
-    address = _address(worker)
+    address = address_of(worker)
     assert _get(address, "/livez") == (200, "ok\n")
     worker.send(signal.SIGUSR1)  # from debug, which is set, nothing changes
     worker.wait_for_log("log_level_changed")
@@ -155,7 +140,7 @@ def test_metrics_health_and_page_of_a_worker(guarantee: str, world: World, colle
     assert _get(address, "/startupz") == (200, "ok\n")
 
     def settled() -> dict[str, float]:
-        seen = _metrics(address)
+        seen = metrics_of(worker)
         known = "enricher_partition_lag_records" in seen and "enricher_kafka_sent_bytes_total" in seen
         return seen if known and seen["enricher_partition_end_offset"] >= 210 else {}
 
@@ -203,12 +188,12 @@ def test_a_worker_without_partitions_is_ready(
     world = World(kafka.bootstrap_servers, start_program, service, partitions=1)
     quick = {"kafka.consumer.statistics.interval.ms": "500"}
     workers = [world.worker(quick), world.worker(quick)]
-    addresses = [_address(worker) for worker in workers]
+    addresses = [address_of(worker) for worker in workers]
     for address in addresses:
         wait_until(lambda address=address: _get(address, "/readyz")[0] == 200, "both to be ready", 60)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     world.send(contact(f"CUST-{number}", number) for number in range(20))
     world.await_committed()
-    assert sorted(_metrics(address)["enricher_partitions_assigned"] for address in addresses) == [0, 1]
+    assert sorted(metrics_of(worker)["enricher_partitions_assigned"] for worker in workers) == [0, 1]
     assert [_get(address, "/livez")[0] for address in addresses] == [200, 200]
 
 

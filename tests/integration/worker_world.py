@@ -211,6 +211,11 @@ class World:
             timeout,
         )
 
+    def await_committed_places(self, places: Collection[Written], timeout: float = 60.0) -> None:
+        """Return when these records are committed as resolved, whatever of others."""
+        wanted = set(places)
+        self._await(lambda: wanted <= self.committed_places(), f"{len(wanted)} records committed", timeout)
+
     def await_published(self, count: int, timeout: float = 60.0) -> None:
         """Return when at least so many outputs and dead letters are written."""
         self._await(lambda: self.published() >= count, f"{count} outputs and dead letters", timeout)

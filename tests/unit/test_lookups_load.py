@@ -30,7 +30,8 @@ class Desk:
         self.tasks = Tasks(self._errors.append, lambda: None)
         self.lookups = Lookups(
             client, on_answer=self._answer, on_reject=self._reject, on_unavailable=self._unavailable,
-            on_drop=lambda _work: None, spawn=self.tasks.spawn, options=LookupOptions(**options),
+            on_drop=lambda _work: None, has_room=lambda: True, spawn=self.tasks.spawn,
+            options=LookupOptions(**options),
             clock=asyncio.get_running_loop().time, rng=random.Random(1), stats=self.stats,
         )  # fmt: skip
 

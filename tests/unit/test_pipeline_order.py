@@ -1,5 +1,6 @@
 """Which events wait for which: order, concurrency, and back-pressure."""
 
+import asyncio
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from enricher.model import TopicPartition
 from enricher.scheduler import Order
 from enricher.testing.memory import MemoryClient, MemorySink
+from enricher.work import RECORD
 from tests.pipeline_world import INPUT, World, run_world, until
 
 
@@ -167,13 +169,50 @@ def test_a_cap_on_bytes_counts_outputs_too() -> None:
         for number in range(60):
             world.send(f"wide{number}")
         sink = MemorySink(world.broker, latency=10.0)
-        worker = world.worker(source=world.source(batch=1, latency=0.1), sink=sink, max_bytes=5_000)
+        cap = 10 * (RECORD + 1_050)  # with their outputs; sixteen would fit without
+        worker = world.worker(source=world.source(batch=1, latency=0.1), sink=sink, max_bytes=cap)
         await until(lambda: worker.source.paused, "it is paused")
         await until(lambda: sink.outstanding == worker.held, "all look-ups are done")
-        assert worker.held < 60
+        assert worker.held <= 11
         await world.all_resolved(limit=600.0)
         assert worker.source.paused == set()
         await worker.stop()
+
+    run_world(main)
+
+
+def test_no_look_up_is_begun_while_outputs_wait_past_the_cap() -> None:
+    """What was taken before the cap was met adds no outputs to those that wait: memory stays near the cap."""
+
+    async def main() -> None:
+        world = World()
+        for number in range(60):
+            world.send(f"wide{number}")
+        sink = MemorySink(world.broker, latency=10.0)
+        cap = 60 * (RECORD + 50) + 10_000  # all records at once, and the outputs of some
+        worker = world.worker(sink=sink, max_bytes=cap, max_in_flight=2)
+        await until(lambda: worker.pipeline.state().bytes >= cap, "the cap is met")
+        await asyncio.sleep(5.0)
+        assert worker.pipeline.state().bytes < cap + 2 * 1_100
+        assert sink.outstanding < 20
+        await world.all_resolved(limit=600.0)
+        await worker.stop()
+
+    run_world(main)
+
+
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_a_cap_that_one_record_exceeds_does_not_stop_the_worker(guarantee: str) -> None:
+    """With the cap exceeded by records alone, they go one after the other."""
+
+    async def main() -> None:
+        world = World()
+        for number in range(20):
+            world.send(f"wide{number}")
+        worker = world.worker(guarantee=guarantee, max_bytes=1)
+        await world.all_resolved(limit=600.0)
+        await worker.stop()
+        assert len(world.outputs) == 20
 
     run_world(main)
 

@@ -91,3 +91,11 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text("utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_each_test_named_exists() -> None:
+    """The page about delivery names tests that show what it says."""
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "delivery.md").read_text("utf-8")))
+    assert named
+    assert named <= set(re.findall(r"^def (test_\w+)\(", tests, re.MULTILINE))
