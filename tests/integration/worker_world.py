@@ -47,6 +47,9 @@ _AWAY = {
 }
 """What a broker that is starting, or whose coordinator is, answers to those who wait for something else."""
 
+_REPLACED = "a new worker has to take over"
+"""How a worker's last words end when it gives its place up, as its Kafka client does not return."""
+
 T = TypeVar("T")
 Causes: TypeAlias = Mapping[Written, str]
 
@@ -154,6 +157,8 @@ class World:
         self.group = unique_name("workers")
         self.sent: dict[Written, Sent] = {}
         self.workers: list[Program] = []
+        self._supervised: Mapping[str, str] | None = None
+        self._gone: Program | None = None
         self.reader = OutputReader()
         for role, topic in (("input", self.input), ("output", self.output), ("dead", self.dead)):
             if role not in without:
@@ -194,6 +199,11 @@ class World:
         self.workers.append(program)
         return program
 
+    def supervised_worker(self, changes: Mapping[str, str]) -> None:
+        """Start a worker that is replaced, once, if it says that another has to take over."""
+        self.worker(changes)
+        self._supervised = changes
+
     def send(self, records: Iterable[Sent]) -> list[Written]:
         """Write records to the input; returns their places in the order of the records."""
         records = list(records)
@@ -229,9 +239,9 @@ class World:
 
     def _await(self, predicate: Callable[[], bool], description: str, timeout: float) -> None:
         def look() -> bool:
-            for worker in self.workers:
+            for worker in list(self.workers):
                 code = worker.returncode
-                assert code in (None, 0, -9), f"a worker ended with {code}:\n{worker.tail()}"
+                assert code in (None, 0, -9) or self._replaced(worker), f"a worker ended with {code}:\n{worker.tail()}"
             return predicate()
 
         try:
@@ -239,6 +249,16 @@ class World:
         except AssertionError as failure:
             tails = "\n".join(worker.tail(15) for worker in self.workers)
             raise AssertionError(f"{failure}\n{tails}") from None
+
+    def _replaced(self, worker: Program) -> bool:
+        """Whether it was right to end and another has its place, which is started here the first time."""
+        if _REPLACED not in worker.tail():
+            return False
+        if self._supervised is not None:
+            self.worker(self._supervised)
+            self._supervised = None
+            self._gone = worker
+        return worker is self._gone
 
     # ---- to look at ----------------------------------------------------------------------------------------------
 

@@ -180,6 +180,33 @@ def test_a_revocation_commits_what_is_resolved() -> None:
     run_world(main)
 
 
+def test_the_consumer_itself_commits_nothing() -> None:
+    """Karafka 2367: commits of the consumer beside those of transactions. All are the transactions' here.
+
+    At intervals, as partitions go, and at the stop: the source is never asked to commit, nor told to by an answer.
+    """
+
+    async def main() -> None:
+        world = World(2)
+        worker = start(world)
+        asked: list[object] = []
+        worker.source.refuse_commit = asked.append
+        for number in range(10):
+            world.send(f"c{number}", partition=number % 2)
+        await world.all_resolved()
+        world.send("d", partition=0)
+        await until(lambda: worker.in_flight == 0 and len(world.client.calls) == 11)
+        await worker.source.revoke([P0])
+        world.send("e", partition=1)
+        await until(lambda: len(world.client.calls) == 12)
+        await worker.stop()
+        assert asked == []
+        assert len(world.outputs) == 12
+        assert world.unresolved == set()
+
+    run_world(main)
+
+
 @pytest.mark.parametrize("decided", ["in time", "too late"])
 def test_a_revocation_that_cannot_commit_leaves_it_to_the_next(decided: str) -> None:
     """The transaction does not end within the grace: whether it was written is the broker's to say, and is known."""

@@ -58,6 +58,19 @@ def test_not_alive(changes: dict[str, Any], reason: str) -> None:
     assert live(pulse(**changes), NOW, attempt=5.0) == (False, (reason,))
 
 
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_rebalance_is_no_reason_for_a_restart(joined: bool) -> None:  # noqa: FBT001
+    """SmallRye 866, numaflow 3355: probes failed in a rebalance, and the restart caused the next one.
+
+    The thread is in a rebalance for as long as one may take, and neither polls nor makes progress; meanwhile the worker
+    has no partitions. It is alive all the time, and ready if it was.
+    """
+    for seconds in range(600):
+        pulse_then = pulse(rebalancing=NOW - seconds, polled=NOW - seconds, progressed=NOW - min(seconds, 300))
+        assert live(pulse_then, NOW, attempt=5.0).ok
+        assert ready(pulse_then, partitions=0, joined=joined).ok == joined
+
+
 def test_a_stalled_loop_is_told_once() -> None:
     """When the loop does not run nothing is noted, so that no progress says nothing more."""
     assert len(live(pulse(loop=NOW - 400, progressed=NOW - 400), NOW, attempt=5.0).reasons) == 1
