@@ -1,15 +1,30 @@
-"""``enricher tail``: enriched events from the output topic, decoded for people or programs."""
+"""``enricher tail``: enriched events and dead letters, decoded for people or programs."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+import time
+from contextlib import suppress
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from enricher.cli.options import FAILED, MISUSED, ConfigFile, Json, Overrides, load_settings_or_exit, tell_problems
 
 if TYPE_CHECKING:
-    from enricher.cli.reading import Bounds
-    from enricher.codec import OutputReader
-    from enricher.model import Record
+    from collections.abc import Iterable
+
+    from enricher.cli.ranges import Point
+    from enricher.cli.tail_view import Choice, Shown, View
+    from enricher.config import Settings
+
+
+class Output(StrEnum):
+    """How records are shown."""
+
+    TEXT = "text"
+    TABLE = "table"
+    JSON = "json"
+    RAW = "raw"
 
 
 def tail(
@@ -19,22 +34,66 @@ def tail(
         str | None,
         typer.Option("--bootstrap-servers", "-b", help="Brokers, host:port. With TOPIC, no settings are needed."),
     ] = None,
-    last: Annotated[int, typer.Option("--last", "-n", help="The newest events to show; 0 for none.", min=0)] = 10,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", "-n", help="The newest to show; 0 for none. 10, or all since --from.", min=0),
+    ] = None,
     all_events: Annotated[bool, typer.Option("--all", help="From the beginning of the topic.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until stopped.")] = False,
-    offers: Annotated[int, typer.Option(help="Offers to show of each event.", min=0)] = 5,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="POINT", help="Only from a time on (ISO 8601, 2h ago), or from offsets (0@1500)."
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="POINT", help="Only what lies before it; as --from.")
+    ] = None,
+    customers: Annotated[
+        list[str] | None, typer.Option("--customer", metavar="ID", help="Only of this customer. May be repeated.")
+    ] = None,
+    outcomes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--outcome",
+            metavar="NAME",
+            help="Only of this outcome: enriched, no-history, unavailable; that of an offer, such as Accepted; "
+            "dead-letter, or its stage or cause. May be repeated.",
+        ),
+    ] = None,
+    output: Annotated[
+        Output | None, typer.Option(help="A few lines each, a line each, JSON lines, or the values as they are.")
+    ] = None,
+    show_ids: Annotated[
+        bool, typer.Option("--show-ids", help="Show customers' ids, and the keys and values of dead letters.")
+    ] = False,
+    offers: Annotated[int, typer.Option(help="Offers to show of each event, as text.", min=0)] = 5,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Show enriched events, decoded. With --json, one event a line.
+    """Show enriched events or dead letters, decoded. With --json, one a line.
 
-    Ends after the events that are there now, unless --follow is given.
+    Ends after those that are there now, unless --follow is given. A customer's id is shown as a mask such as
+    ~3f1c22a0, the same for one customer while the command runs.
 
     Examples: enricher tail --config enricher.yaml -n 3
 
+    enricher tail contacts.dlq --config enricher.yaml --from 2026-11-01T08:00Z --output table
+
+    enricher tail --config enricher.yaml --customer C-4711 --outcome Accepted --show-ids
+
     enricher tail enriched --bootstrap-servers localhost:9092 --follow --json
     """
+    as_json = as_json or output is Output.JSON
+    if as_json and output not in (None, Output.JSON):
+        _refuse(f"--json and --output {output} exclude each other")
+    if output is Output.RAW and not show_ids:
+        _refuse("--output raw shows customers' ids: add --show-ids if that is wanted")
+    if all_events and (last is not None or start is not None):
+        _refuse("--all excludes --last and --from")
+    if follow and end is not None:
+        _refuse("--follow has no end: leave --to out")
     kafka: dict[str, Any]
     settings = None
     if topic is not None and bootstrap_servers is not None and config is None and not overrides:
@@ -46,92 +105,144 @@ def tail(
             kafka["bootstrap.servers"] = bootstrap_servers
         topic = topic or settings.output.topic
 
-    import signal  # noqa: PLC0415  `--help` does without these
+    from enricher.cli.tail_view import Choice, View  # noqa: PLC0415  `--help` does without these
+
+    try:
+        points = _point(start), _point(end)
+    except ValueError as error:
+        _refuse(str(error))
+    since, until = (point if isinstance(point, int) else None for point in points)
+    if since is not None and until is not None and since >= until:
+        _refuse(f"--from {start} is not before --to {end}")
+    choice = Choice(customers or (), outcomes or (), since, until)
+    show = _printer(Output.JSON if as_json else output or Output.TEXT, View(show_ids=show_ids, offers=offers))
+    if last is None and not all_events and start is None:
+        last = 10
+    with suppress(KeyboardInterrupt):
+        _run(settings, kafka, topic, choice, points, show, last=last, follow=follow)
+
+
+def _run(
+    settings: "Settings | None",
+    kafka: dict[str, Any],
+    topic: str,
+    choice: "Choice",
+    points: "tuple[Point | None, Point | None]",
+    show: "_Printer",
+    *,
+    last: int | None,
+    follow: bool,
+) -> None:
+    import signal  # noqa: PLC0415
 
     from confluent_kafka import KafkaException  # noqa: PLC0415
 
-    from enricher.cli.codecs import output_reader  # noqa: PLC0415
+    from enricher.cli.codecs import build_decoder, output_reader  # noqa: PLC0415
     from enricher.cli.reading import TopicMissing, TopicReader  # noqa: PLC0415
+    from enricher.cli.tailing import Finder  # noqa: PLC0415
+    from enricher.codec import Decoder  # noqa: PLC0415
     from enricher.config import ConfigError  # noqa: PLC0415
     from enricher.registry import RegistryError  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to stop is how a --follow ends, not a failure
     try:
+        decoder = Decoder() if settings is None else build_decoder(settings)
         with output_reader(settings) as outputs, TopicReader(kafka, topic) as reader:
-            show = _Json(outputs) if as_json else _Text(outputs, offers)
-            bounds = reader.bounds()
-            starts = {partition: at.low for partition, at in bounds.items()} if all_events else _newest(bounds, last)
-            ends = None if follow else {partition: at.high for partition, at in bounds.items()}
-            window = None if all_events or follow else last
-            records = (record for record in reader.read(starts, ends) if record is not None)
-            for record in _latest(records, window) if window is not None else records:
-                show(record)
+            finder = Finder(reader, outputs, decoder, choice, *points)
+            show(finder.everything() if last is None else finder.newest(last))
+            if follow:
+                show(finder.coming())
     except TopicMissing as error:
-        typer.echo(f"enricher tail: {error} in {kafka['bootstrap.servers']}", err=True)
-        raise typer.Exit(MISUSED) from None
+        _refuse(f"{error} in {kafka['bootstrap.servers']}")
     except KafkaException as error:
-        typer.echo(f"enricher tail: {kafka['bootstrap.servers']}: {error.args[0].str()}", err=True)
-        raise typer.Exit(FAILED) from None
+        _refuse(f"{kafka['bootstrap.servers']}: {error.args[0].str()}", FAILED)
     except ConfigError as error:
         tell_problems(error, as_json=False)
         raise typer.Exit(MISUSED) from None
     except RegistryError as error:
-        typer.echo(f"enricher tail: {error}", err=True)
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        return
+        _refuse(str(error), FAILED)
 
 
-def _newest(bounds: "dict[int, Bounds]", last: int) -> dict[int, int]:
-    """Where to begin, so that the newest ``last`` records of each partition are read."""
-    return {partition: max(at.low, at.high - last) for partition, at in bounds.items()}
+def _point(text: str | None) -> "Point | None":
+    from enricher.cli.ranges import Edge, parse_point  # noqa: PLC0415
+
+    point = None if text is None else parse_point(text, time.time_ns() // 1_000_000)
+    if point is Edge.COMMITTED:
+        raise ValueError("committed is a point of a group: write a time such as 2026-01-31T12:00Z, or offsets (0@1500)")
+    return point
 
 
-def _latest(records: Any, last: int) -> "list[Record]":
-    """The newest of all partitions together, by timestamp."""
-    from heapq import nlargest  # noqa: PLC0415
-
-    newest = nlargest(last, records, key=lambda record: (record.timestamp, record.partition, record.offset))
-    return sorted(newest, key=lambda record: (record.timestamp, record.partition, record.offset))
+def _refuse(message: str, code: int = MISUSED) -> NoReturn:
+    typer.echo(f"enricher tail: {message}", err=True)
+    raise typer.Exit(code)
 
 
-class _Json:
-    """One JSON object a line; what cannot be decoded is told on standard error."""
+class _Printer:
+    """Shows one after the other; what cannot be decoded is told on standard error."""
 
-    def __init__(self, outputs: "OutputReader") -> None:
-        self._outputs = outputs
+    def __init__(self, view: "View") -> None:
+        self._view = view
 
-    def __call__(self, record: "Record") -> None:
-        import msgspec  # noqa: PLC0415
+    def __call__(self, found: "Iterable[Shown]") -> None:
+        for shown in found:
+            if not self.show(shown):
+                typer.echo(f"{shown.place} is no enriched event: {shown.problem}", err=True)
 
-        try:
-            typer.echo(msgspec.json.encode(self._outputs.decode(record.value, record.headers)).decode())
-        except ValueError as error:
-            _undecodable(record, error)
+    def show(self, shown: "Shown") -> bool:
+        """Show one; whether that was possible."""
+        raise NotImplementedError
 
 
-class _Text:
-    """A few lines an event."""
+class _Json(_Printer):
+    def show(self, shown: "Shown") -> bool:
+        line = self._view.json(shown)
+        if line is not None:
+            typer.echo(line.decode())
+        return line is not None
 
-    def __init__(self, outputs: "OutputReader", offers: int) -> None:
+
+class _Raw(_Printer):
+    def show(self, shown: "Shown") -> bool:
+        sys.stdout.buffer.write((shown.record.value or b"") + b"\n")
+        sys.stdout.buffer.flush()
+        return True
+
+
+class _Text(_Printer):
+    def __init__(self, view: "View") -> None:
         from rich.console import Console  # noqa: PLC0415
 
+        super().__init__(view)
         self._console = Console(highlight=False, soft_wrap=False)
-        self._outputs = outputs
-        self._offers = offers
 
-    def __call__(self, record: "Record") -> None:
-        from enricher.cli.rendering import enriched_lines  # noqa: PLC0415
-
-        try:
-            enriched = self._outputs.decode(record.value, record.headers)
-        except ValueError as error:
-            _undecodable(record, error)
-            return
-        for line in enriched_lines(enriched, self._offers):
+    def show(self, shown: "Shown") -> bool:
+        lines = list(self._view.lines(shown))
+        for line in lines:
             self._console.print(line, overflow="ellipsis", no_wrap=self._console.is_terminal)
-        self._console.print()
+        if lines:
+            self._console.print()
+        return bool(lines)
 
 
-def _undecodable(record: "Record", error: ValueError) -> None:
-    typer.echo(f"{record.topic}[{record.partition}]@{record.offset} is no enriched event: {error}", err=True)
+class _Table(_Printer):
+    """A line each, of columns that are as wide as what mostly stands in them, as nobody knows what is to come."""
+
+    _LINE = "{:<19}  {:<12}  {:<24}  {:<12}  {:>6}  {}"
+
+    def __init__(self, view: "View") -> None:
+        super().__init__(view)
+        self._headed = False
+
+    def show(self, shown: "Shown") -> bool:
+        row = self._view.row(shown)
+        if row is None:
+            return False
+        if not self._headed:
+            self._headed = True
+            typer.echo(self._LINE.format("TIME (UTC)", "PLACE", "OUTCOME", "CUSTOMER", "OFFERS", "EVENT"))
+        typer.echo(self._LINE.format(*row).rstrip())
+        return True
+
+
+def _printer(output: Output, view: "View") -> _Printer:
+    return {Output.TEXT: _Text, Output.TABLE: _Table, Output.JSON: _Json, Output.RAW: _Raw}[output](view)

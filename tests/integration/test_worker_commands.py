@@ -129,13 +129,16 @@ def _tail(start: StartProgram, world: World, *arguments: str) -> Program:
 
 def test_tail_shows_the_newest_events(enriched: World, start_program: StartProgram) -> None:
     """The newest of all partitions together, by their time; as JSON lines, and as text."""
-    numbers = [json.loads(line)["contact"]["eventId"] for line in _tail(start_program, enriched, "-n5", "--json").out]
+    numbers = [
+        json.loads(line)["contact"]["eventId"]
+        for line in _tail(start_program, enriched, "-n5", "--json", "--show-ids").out
+    ]
     assert numbers == [f"E-CUST-{number % 3:06d}-{number}" for number in range(25, 30)]
     everything = [json.loads(line) for line in _tail(start_program, enriched, "--all", "--json").out]
     assert {event["enrichment"]["topic"] for event in everything} == {enriched.input}
     assert len({event["contact"]["eventId"] for event in everything}) == 30
     assert _tail(start_program, enriched, "-n0", "--json").out == []
-    text = _tail(start_program, enriched, "--last=1", "--offers=2").out
+    text = _tail(start_program, enriched, "--last=1", "--offers=2", "--show-ids").out
     assert text[0].startswith("E-CUST-000002-29")
     assert "customer CUST-000002" in text[0]
     assert sum(re.match(r" {4}\d{4}-", line) is not None for line in text) == 2
@@ -145,7 +148,7 @@ def test_tail_shows_the_newest_events(enriched: World, start_program: StartProgr
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_tail_follows_until_it_is_stopped(number: signal.Signals, enriched: World, start_program: StartProgram) -> None:
     """It goes on with what comes, and a signal ends it without a complaint."""
-    tail = start_program("tail", "--follow", "--json", "-n1", *enriched.sets())
+    tail = start_program("tail", "--follow", "--json", "-n1", "--show-ids", *enriched.sets())
     wait_until(lambda: tail.out, "the events that are there")
     enriched.send([contact("CUST-LATER", 99)])
     worker = enriched.worker()

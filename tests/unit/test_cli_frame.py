@@ -44,6 +44,20 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert result.output.isascii()
 
 
+def test_shells_can_complete() -> None:
+    """What the script of ``--install-completion`` asks the program for: commands and options."""
+
+    def completed(words: str, number: int) -> list[str]:
+        asked = {"_ENRICHER_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+        result = subprocess.run(
+            [SCRIPT], env=ENVIRONMENT | asked, capture_output=True, text=True, timeout=60, check=False
+        )
+        return result.stdout.split()
+
+    assert completed("enricher re", 1) == [name for name in COMMANDS if name.startswith("re")]
+    assert completed("enricher tail --show", 2) == ["--show-ids"]
+
+
 def test_no_terminal_no_control_characters() -> None:
     """Neither help nor errors hold colours or boxes when they go into a file."""
     for arguments in (["--help"], ["nonsense"], ["config", "--nonsense"], ["config"]):
