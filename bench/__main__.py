@@ -20,6 +20,7 @@ from bench.figures import Result, ratios, table
 from bench.measure import measure
 from bench.versions import BASE, installed
 from bench.workloads import WORKLOADS, Workload
+from tests.harness.broker import MEASURED
 from tests.harness.program import SCRIPT
 from tests.harness.selection import KafkaOfSession
 
@@ -35,7 +36,7 @@ def main() -> int:
     if unknown := set(chosen.program) - set(known):
         sys.exit(f"bench: no program {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     results: Results = {(w.name, p): [] for w in workloads for p in _programs(w, chosen.program, list(versions))}
-    session = KafkaOfSession()
+    session = KafkaOfSession(options=MEASURED)
     print(session.report(), flush=True)
     try:
         for _ in range(chosen.rounds):

@@ -8,6 +8,7 @@ import atexit
 import gc
 import os
 import warnings
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -92,8 +93,11 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
 class ContainerBroker:
     """Apache Kafka in a container of its own, published on 127.0.0.1."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[str] = JVM_OPTIONS) -> None:
         """Make sure that it can be started; nothing runs yet.
+
+        Args:
+            options: of the JVM.
 
         Raises:
             BrokerFailed: no engine, or no image.
@@ -104,7 +108,7 @@ class ContainerBroker:
         self.description = f"Apache Kafka in a container of {image()} on {version}, {self.bootstrap_servers}"
         settings = server_properties(listen="0.0.0.0", port=port, controller_port=_CONTROLLER_PORT, data=_DATA)  # noqa: S104  inside the container; it is published on 127.0.0.1 alone
         environment = _environment(settings)
-        environment |= {"CLUSTER_ID": CLUSTER_ID, "KAFKA_HEAP_OPTS": " ".join(JVM_OPTIONS)}
+        environment |= {"CLUSTER_ID": CLUSTER_ID, "KAFKA_HEAP_OPTS": " ".join(options)}
         self._container = DockerContainer(
             image(),
             docker_client_kw={"timeout": _ENGINE_TIMEOUT},

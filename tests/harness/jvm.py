@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import NamedTuple
@@ -78,8 +79,11 @@ def _java_version(java: str) -> int:
 class JvmBroker:
     """Apache Kafka as a child process, with its data in a temporary folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[str] = JVM_OPTIONS) -> None:
         """Fetch what is missing and lay the folder out; nothing runs yet.
+
+        Args:
+            options: of the JVM.
 
         Raises:
             BrokerFailed: no Java, or the jars cannot be had.
@@ -100,7 +104,7 @@ class JvmBroker:
             listen="127.0.0.1", port=port, controller_port=free_port(), data=str(self._folder / "data")
         )
         self._properties.write_text("".join(f"{k}={v}\n" for k, v in settings.items()), encoding="utf-8")
-        self._command = [self._java.path, *JVM_OPTIONS, f"-Dlog4j2.configurationFile={logging}", "-cp", classpath]
+        self._command = [self._java.path, *options, f"-Dlog4j2.configurationFile={logging}", "-cp", classpath]
         self._formatted = False
 
     def start(self) -> None:

@@ -8,15 +8,15 @@ be needed.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tests.harness.broker import BrokerFailed, KafkaBroker
+from tests.harness.broker import JVM_OPTIONS, BrokerFailed, KafkaBroker
 from tests.harness.container import ContainerBroker
 from tests.harness.jvm import JvmBroker
 
 VARIABLE = "TEST_KAFKA"
 
-_WAYS: dict[str, Callable[[], KafkaBroker]] = {"container": ContainerBroker, "jvm": JvmBroker}
+_WAYS: dict[str, Callable[[Sequence[str]], KafkaBroker]] = {"container": ContainerBroker, "jvm": JvmBroker}
 
 
 class KafkaOfSession:
@@ -25,7 +25,14 @@ class KafkaOfSession:
     Once a way has been found, or none, that stands for the whole session.
     """
 
-    def __init__(self, wanted: str | None = None) -> None:
+    def __init__(self, wanted: str | None = None, *, options: Sequence[str] = JVM_OPTIONS) -> None:
+        """Nothing is started yet.
+
+        Args:
+            wanted: the way; by default the variable's.
+            options: of each broker's JVM.
+        """
+        self._options = options
         self._wanted = wanted or os.environ.get(VARIABLE) or "auto"
         self._shared: KafkaBroker | None = None
         self._failure: BrokerFailed | None = None
@@ -53,7 +60,7 @@ class KafkaOfSession:
         """A further broker, started, of the same way; the caller closes it."""
         self.shared()
         assert self._way is not None
-        broker = _WAYS[self._way]()
+        broker = _WAYS[self._way](self._options)
         self._private.append(broker)
         broker.start()
         return broker
@@ -85,7 +92,7 @@ class KafkaOfSession:
             raise BrokerFailed(f"{VARIABLE} is {self._wanted!r}; it may be container, jvm or auto")
         for way in ways:
             try:
-                broker = _WAYS[way]()
+                broker = _WAYS[way](self._options)
             except BrokerFailed as failure:
                 self._tried.append(f"{way}: {failure}")
                 continue
