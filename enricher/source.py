@@ -43,6 +43,9 @@ POLL = 0.1
 BATCH = 500
 BATCHES_AHEAD = 2  # what the thread may be ahead of the loop
 
+GROUP = 0.05
+"""Seconds between two looks at the group's metadata: each waits for librdkafka's own main thread."""
+
 PATIENCE = 1.0
 """Seconds that the loop may be behind before everything is paused: a pause throws away what was fetched ahead."""
 
@@ -86,6 +89,7 @@ class KafkaSource:
         # What was read while the loop is blocked; everything is paused then.
         self._backlog: deque[tuple[list[Record], dict[TopicPartition, int]]] = deque()
         self._group: object = None
+        self._group_due = 0.0  # when the thread looks at it again
         self.on_end: OnEnd | None = None
         self._ends: dict[TopicPartition, int] = {}  # met in the batch that is being put together
         self._callback_error: Exception | None = None
@@ -178,8 +182,10 @@ class KafkaSource:
                 )
                 self._pulse.consuming = True
                 while not self._stopping.is_set():
-                    self._pulse.polled = time.monotonic()
-                    self._post(self._set_group, consumer.consumer_group_metadata())
+                    self._pulse.polled = now = time.monotonic()
+                    if now >= self._group_due:
+                        self._group_due = now + GROUP
+                        self._post(self._set_group, consumer.consumer_group_metadata())
                     self._obey(consumer)
                     self._read(consumer)
                 self._obey(consumer)
@@ -279,6 +285,7 @@ class KafkaSource:
                 self._callback_error = error
             finally:
                 self._pulse.rebalancing = 0.0
+                self._group_due = 0.0
 
         return guarded
 

@@ -1,6 +1,7 @@
 """Puts the parts together as the settings say. Nothing else knows both the settings and the parts."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -135,6 +136,7 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) ->
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
+        gc.freeze()  # what is imported stays; to go through all of it again and again stops everything for 20 ms
         return await main(stop)
 
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
