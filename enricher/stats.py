@@ -44,6 +44,13 @@ class Histogram:
         copied.counts, copied.count, copied.total = self.counts.copy(), self.count, self.total
         return copied
 
+    def since(self, earlier: "Histogram") -> "Histogram":
+        """What was counted after ``earlier``, a copy of this one, was taken."""
+        later = Histogram()
+        later.counts = [now - then for now, then in zip(self.counts, earlier.counts, strict=True)]
+        later.count, later.total = self.count - earlier.count, self.total - earlier.total
+        return later
+
     def cumulative(self, bounds: Sequence[float]) -> list[int]:
         """How many durations were at or below each of ``bounds``, which are among ``BOUNDS`` and in order."""
         sums = list(accumulate(self.counts))

@@ -46,7 +46,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Lag in records", "short", (("sum by (topic) (enricher_partition_lag_records{$S})", "{{topic}}"),)),
         Panel(
             "Events a second",
-            "ops",
+            "eps",
             _rate('enricher_events_total{stage="produce",outcome="ok",$S}', "job", "enriched")
             + _rate("enricher_dead_letters_total{$S}", "job", "dead letters"),
         ),
@@ -73,15 +73,15 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     ),
     "History service": (
         Panel("Look-up latency", "s", _quantiles("enricher_lookup_duration_seconds")),
-        Panel("Attempts by outcome", "ops", _rate("enricher_lookup_attempts_total{$S}", "outcome", "{{outcome}}")),
+        Panel("Attempts by outcome", "reqps", _rate("enricher_lookup_attempts_total{$S}", "outcome", "{{outcome}}")),
         Panel(
             "In flight and limit",
             "short",
             (
                 ("sum(enricher_lookups_in_flight{$S})", "in flight"),
                 ("sum(enricher_lookups_limit{$S})", "limit"),
-                ("sum(enricher_events_waiting{$S})", "events waiting"),
             ),
+            "A limit below service.max_in_flight times the workers is what the service bears.",
         ),
         Panel(
             "Breaker",
@@ -89,11 +89,17 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (("max by (instance) (enricher_breaker_open{$S})", "{{instance}}"),),
             "1 while the service counts as down.",
         ),
-        Panel("Retries", "ops", _rate("enricher_lookup_retries_total{$S}", "job", "retries")),
         Panel(
-            "Passed on without a history",
+            "Events that wait for a look-up",
+            "short",
+            (("sum(enricher_events_waiting{$S})", "events"), ("sum(enricher_lanes{$S})", "keys that are busy")),
+            "Thousands more than in flight: the history service, or its limit, holds them up.",
+        ),
+        Panel(
+            "Retries, and events passed on without a history",
             "ops",
-            _rate('enricher_events_total{outcome="passed-through",$S}', "job", "events"),
+            _rate("enricher_lookup_retries_total{$S}", "job", "retries")
+            + _rate('enricher_events_total{outcome="passed-through",$S}', "job", "passed on without a history"),
         ),
     ),
     "Dead letters and held records": (

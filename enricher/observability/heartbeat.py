@@ -7,12 +7,13 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from copy import copy
 from typing import NamedTuple
 
 from enricher.observability.view import NOTHING_RECENT, Recent
 from enricher.pulse import Pulse
 from enricher.state import Holding
-from enricher.stats import Stats
+from enricher.stats import Histogram, Stats
 
 INTERVAL = 0.25
 """Seconds between two beats."""
@@ -23,12 +24,22 @@ KEEP_EVERY = 10.0
 KEPT = 30
 """Moments that are remembered: five minutes."""
 
+RATE_OVER = 25.0
+"""Seconds, at the least, over which the present rate is told: so much that a commit or a collection does not show."""
+
 
 class _Moment(NamedTuple):
     at: float
     enriched: int
     failures: Counter[str]
     dead_letters: Counter[tuple[str, str]]
+    lookup_seconds: Histogram
+
+    @classmethod
+    def of(cls, stats: Stats, now: float) -> "_Moment":
+        return cls(
+            now, stats.enriched, Counter(stats.failures), Counter(stats.dead_letters), copy(stats.lookup_seconds)
+        )
 
 
 class Heartbeat:
@@ -66,16 +77,18 @@ class Heartbeat:
             self._counts = counts
             pulse.progressed = now
         if not self._moments or now - self._moments[-1].at >= KEEP_EVERY:
-            self._moments.append(_Moment(now, stats.enriched, Counter(stats.failures), Counter(stats.dead_letters)))
+            self._moments.append(_Moment.of(stats, now))
 
     def recent(self, now: float) -> Recent:
         """What has happened since the oldest moment that is remembered."""
         if not self._moments:
             return NOTHING_RECENT
         then, stats = self._moments[0], self._stats
+        lately = next((moment for moment in reversed(self._moments) if now - moment.at >= RATE_OVER), then)
         return Recent(
             now - then.at,
-            stats.enriched - then.enriched,
             stats.failures - then.failures,
             stats.dead_letters - then.dead_letters,
+            stats.lookup_seconds.since(then.lookup_seconds),
+            (stats.enriched - lately.enriched) / (now - lately.at) if now > lately.at else None,
         )

@@ -4,7 +4,8 @@ Invariants: plain HTML that needs no script and nothing from elsewhere; everythi
 and counts only, no customer, no key, no value, no secret.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from html import escape
 from typing import NamedTuple, TypeAlias
 
@@ -26,9 +27,14 @@ MOST_PARTITIONS = 100
 _LATE = 60.0
 """Seconds from which a wait is shown as one to look at."""
 
+_DEFAULT = "default"
+"""Where a setting's value comes from if nobody gave it."""
 
 _TEXTS = frozenset(("partition", "state", "kind", "cause", "stage", "setting", "value", "source"))
 """Columns that hold text rather than numbers."""
+
+_SPARED = frozenset(("unresolved", "committed", "end", "since the start"))
+"""Columns that a phone has no room for."""
 
 
 class _Cell(NamedTuple):
@@ -37,11 +43,20 @@ class _Cell(NamedTuple):
     name: bool = False  # text rather than a number
 
 
-def render(view: View, live: Verdict, settings: Sequence[SettingRow]) -> bytes:
-    """The page, UTF-8."""
+def render(view: View, live: Verdict, settings: Sequence[SettingRow], *, host: str, at: datetime) -> bytes:
+    """The page, UTF-8.
+
+    Args:
+        view: the worker.
+        live: whether it is alive.
+        settings: the effective ones, secrets masked.
+        host: the machine's or pod's name, which tells workers apart.
+        at: the time, UTC.
+    """
+    known = {name: value for name, value, _ in settings}
     body = "".join((
-        _head(view, live),
-        _figures(view),
+        _head(view, live, f"{known.get('kafka.group_id', '')} on {host}", at),
+        _figures(view, known),
         _partitions(view),
         _failures(view),
         _settings(settings),
@@ -53,28 +68,34 @@ def render(view: View, live: Verdict, settings: Sequence[SettingRow]) -> bytes:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="refresh" content="{REFRESH}">
-<title>enricher: {"ready" if view.ready.ok and live.ok else "not ready"}</title>
+<title>{escape(host)}: {"ready" if view.ready.ok and live.ok else "not ready"}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-{body}</main>
+{body}<footer class="quiet"><a href="metrics">metrics</a> <a href="livez">livez</a> <a href="readyz">readyz</a></footer>
+</main>
 </body>
 </html>
 """.encode()
 
 
-def _head(view: View, live: Verdict) -> str:
+def _head(view: View, live: Verdict, who: str, at: datetime) -> str:
     alive = _pill("alive" if live.ok else "not alive", good=live.ok)
     ready = _pill("ready" if view.ready.ok else "not ready", good=view.ready.ok)
     reasons = [*live.reasons, *view.ready.reasons]
     if view.state.breaker_open:
         reasons.append("the history service does not answer; one request a second asks whether it is back")
     notes = "".join(f'<li class="alert">{escape(reason)}</li>' for reason in reasons)
+    if view.state.partitions and all(partition.paused for partition in view.state.partitions):
+        notes += (
+            "<li>no more is read until some of the records held are done: their number or size is at its limit</li>"
+        )
     up = _duration(view.now - view.pulse.started)
     return f"""<header>
-<h1>enricher</h1>
-<p>{alive} {ready} <span class="quiet">version {escape(__version__)}, up {up}, refreshes every {REFRESH} s</span></p>
+<h1>enricher <span class="who">{escape(who)}</span></h1>
+<p>{alive} {ready} <span class="quiet">{at:%Y-%m-%d %H:%M:%S} UTC, up {up}, version {escape(__version__)}, \
+refreshes every {REFRESH} s</span></p>
 {f"<ul>{notes}</ul>" if notes else ""}
 </header>
 """
@@ -84,11 +105,12 @@ def _pill(text: str, *, good: bool) -> str:
     return f'<span class="pill {"good" if good else "bad"}">{text}</span>'
 
 
-def _figures(view: View) -> str:
+def _figures(view: View, settings: Mapping[str, str]) -> str:
     state, stats, recent = view.state, view.stats, view.recent
     lags = [lag for partition in state.partitions if (lag := view.lag(partition)) is not None]
     ages = [age for partition in state.partitions if (age := view.lag_seconds(partition)) is not None]
-    rate = f"{recent.enriched / recent.seconds:,.1f}/s" if recent.seconds else "-"
+    rate = "-" if recent.rate is None else f"{recent.rate:,.1f}/s"
+    most = settings.get("service.max_in_flight", "")
     oldest = max((partition.oldest_seconds for partition in state.partitions), default=0.0)
     commit_age = view.now - (view.pulse.committed or view.pulse.started)
     figures = [
@@ -99,7 +121,12 @@ def _figures(view: View) -> str:
             f"oldest {_duration(max(ages))}" if ages else "not known yet",
             False,
         ),
-        ("in flight", f"{state.in_flight:,} of {state.limit:,}", f"{state.waiting:,} wait", False),
+        (
+            "in flight",
+            f"{state.in_flight:,} of {state.limit:,}",
+            f"{state.waiting:,} wait{f', {most} is the most' if most else ''}",
+            False,
+        ),
         ("service", "down" if state.breaker_open else "answers", _lookups(view), state.breaker_open),
         (
             "held",
@@ -107,7 +134,12 @@ def _figures(view: View) -> str:
             f"{_size(state.bytes)} of {_size(state.max_bytes)}",
             False,
         ),
-        ("oldest event", _duration(oldest), "since it was taken", oldest > _LATE),
+        (
+            "oldest event",
+            _duration(oldest) if state.records else "none",
+            "since it was taken" if state.records else "is held",
+            oldest > _LATE,
+        ),
         ("last commit", f"{_duration(commit_age)} ago", f"{stats.commit_failures:,} failed", commit_age > _LATE),
         ("dead letters", f"{stats.dead_lettered:,}", f"{recent.dead_letters.total():,} lately", False),
     ]
@@ -120,10 +152,10 @@ def _figures(view: View) -> str:
 
 
 def _lookups(view: View) -> str:
-    histogram = view.stats.lookup_seconds
+    histogram = view.recent.lookup_seconds
     if not histogram.count:
-        return "no answer yet"
-    return f"p50 {_duration(histogram.quantile(0.5))}, p99 {_duration(histogram.quantile(0.99))}"
+        return "no answer lately"
+    return f"p50 {_duration(histogram.quantile(0.5))}, p99 {_duration(histogram.quantile(0.99))} lately"
 
 
 def _partitions(view: View) -> str:
@@ -157,7 +189,7 @@ def _failures(view: View) -> str:
     lately = f"last {_duration(recent.seconds)}"
     attempts = (
         (_Cell(kind, name=True), _Cell(f"{recent.failures[kind]:,}"), _Cell(f"{count:,}"))
-        for kind, count in stats.failures.most_common()
+        for kind, count in sorted(stats.failures.items(), key=lambda item: (-recent.failures[item[0]], -item[1]))
     )
     letters = (
         (
@@ -166,7 +198,9 @@ def _failures(view: View) -> str:
             _Cell(f"{recent.dead_letters[stage, cause]:,}"),
             _Cell(f"{count:,}"),
         )
-        for (stage, cause), count in stats.dead_letters.most_common()
+        for (stage, cause), count in sorted(
+            stats.dead_letters.items(), key=lambda item: (-recent.dead_letters[item[0]], -item[1])
+        )
     )
     return (
         _table("Failed look-ups", ("kind", lately, "since the start"), attempts, "None has failed.")
@@ -175,31 +209,40 @@ def _failures(view: View) -> str:
 
 
 def _settings(settings: Sequence[SettingRow]) -> str:
-    rows = (tuple(_Cell(text, name=True) for text in row) for row in settings)
-    return f'<section class="wrap">\n{_table("Settings", ("setting", "value", "source"), rows)}</section>\n'
+    """Those that somebody gave first: they are what one looks for."""
+    tables = ""
+    for title, defaults in (("Settings that were given", False), ("Settings left as they are", True)):
+        rows = [tuple(_Cell(text, name=True) for text in row) for row in settings if (row[2] == _DEFAULT) is defaults]
+        tables += _table(title, ("setting", "value", "source"), rows, "There is none.")
+    return f'<section class="wrap">\n{tables}</section>\n'
 
 
 def _table(title: str, names: Iterable[str], rows: Iterable[Sequence[_Cell]], empty: str = "") -> str:
     heading = f"<h2>{escape(title)}</h2>\n"
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+    columns = tuple(names)
+    body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>\n" for row in rows)
     if not body and empty:
         return f"{heading}<p>{empty}</p>\n"
-    head = "".join(f"<th{' class=name' if name in _TEXTS else ''}>{escape(name)}</th>" for name in names)
+    head = "".join(f"<th{_classes(column, name=column in _TEXTS)}>{escape(column)}</th>" for column in columns)
     return f'{heading}<div class="scroll"><table>\n<tr>{head}</tr>\n{body}</table></div>\n'
 
 
-def _cell(cell: _Cell) -> str:
-    classes = " ".join(name for name, applies in (("alert", cell.alert), ("name", cell.name)) if applies)
-    return f"<td{f' class={chr(34)}{classes}{chr(34)}' if classes else ''}>{escape(cell.text)}</td>"
+def _cell(column: str, cell: _Cell) -> str:
+    return f"<td{_classes(column, name=cell.name, alert=cell.alert)}>{escape(cell.text)}</td>"
+
+
+def _classes(column: str, **applies: bool) -> str:
+    found = " ".join([name for name, does in applies.items() if does] + ["spared"] * (column in _SPARED))
+    return f' class="{found}"' if found else ""
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 1:
+    if 0 < seconds < 1:
         return f"{seconds * 1e3:.0f} ms"
     for size, unit, smaller, part in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit} {seconds % size // smaller:.0f} {part}"
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds else "0 s"
 
 
 def _size(size: int) -> str:

@@ -6,9 +6,11 @@ worker goes on; nothing can be changed by asking.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Self
 
 import structlog
@@ -141,7 +143,8 @@ class StatusServer:
         return render(200, body, content_type=CONTENT_TYPE, headers=_HEADERS)
 
     async def _page(self) -> bytes:
-        body = page.render(await self._observer.view(), self._live(), self._settings)
+        view, at = await self._observer.view(), datetime.now(UTC)
+        body = page.render(view, self._live(), self._settings, host=socket.gethostname(), at=at)
         return render(200, body, content_type=_HTML, headers=_HEADERS)
 
     def _live(self) -> health.Verdict:

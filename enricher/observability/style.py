@@ -11,10 +11,15 @@ body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
 main { max-width: 72rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.4rem; margin: 0; }
+.who { color: var(--quiet); font-size: 1rem; font-weight: 400; overflow-wrap: anywhere; }
+a { color: inherit; margin-right: .8rem; }
+footer { margin: 1.6rem 0 .5rem; }
 h2 { font-size: 1.05rem; margin: 1.6rem 0 .5rem; }
 p { margin: .4rem 0; }
 header ul { margin: .6rem 0; padding: 0; list-style: none; }
-header li { padding: .5rem .8rem; border-radius: .4rem; background: var(--bad-back); margin-bottom: .3rem; }
+header li { padding: .5rem .8rem; border-radius: .4rem; background: var(--card); border: 1px solid var(--line);
+  margin-bottom: .3rem; }
+header li.alert { background: var(--bad-back); border-color: var(--bad-back); }
 .quiet { color: var(--quiet); font-size: .85rem; }
 .alert { color: var(--bad); }
 .pill { display: inline-block; padding: .1rem .7rem; border-radius: 1rem; font-weight: 600; }
@@ -34,8 +39,19 @@ th { color: var(--quiet); font-weight: 500; }
 th.name, td.name { text-align: left; }
 td.name { overflow-wrap: anywhere; }
 .wrap td { white-space: normal; min-width: 6rem; }
-@media (max-width: 30rem) {
+.wrap td:first-child { width: 30%; }
+.wrap td:last-child { width: 14%; color: var(--quiet); }
+@media (max-width: 40rem) {
   .tiles { grid-template-columns: 1fr 1fr; }
   th, td { padding: .35rem .5rem; }
+  td.name:first-child { white-space: normal; min-width: 7rem; }
+  .spared { display: none; }
+  /* A setting's name above its value: side by side neither has room. */
+  .wrap tr { display: block; padding: .35rem .5rem; border-bottom: 1px solid var(--line); }
+  .wrap tr:first-child { display: none; }
+  .wrap tr:last-child { border-bottom: 0; }
+  .wrap td, .wrap td:first-child, .wrap td:last-child { display: inline; border: 0; padding: 0 .5rem 0 0; width: auto; }
+  .wrap td:first-child { display: block; color: var(--quiet); font-size: .85rem; }
+  .wrap td:last-child { font-size: .85rem; white-space: nowrap; }
 }
 """

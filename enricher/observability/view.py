@@ -12,7 +12,7 @@ from enricher.observability.health import Verdict, ready
 from enricher.observability.statistics import ClientStatistics, parse
 from enricher.pulse import Pulse
 from enricher.state import PartitionState, State
-from enricher.stats import Stats
+from enricher.stats import Histogram, Stats
 
 
 class Recent(NamedTuple):
@@ -20,18 +20,20 @@ class Recent(NamedTuple):
 
     Attributes:
         seconds: how long that is.
-        enriched: events enriched.
         failures: failed attempts, by kind.
         dead_letters: by stage and cause.
+        lookup_seconds: of the attempts that were answered.
+        rate: events enriched per second in the last half minute; None where that is not known yet.
     """
 
     seconds: float
-    enriched: int
     failures: Counter[str]
     dead_letters: Counter[tuple[str, str]]
+    lookup_seconds: Histogram
+    rate: float | None
 
 
-NOTHING_RECENT = Recent(0.0, 0, Counter(), Counter())
+NOTHING_RECENT = Recent(0.0, Counter(), Counter(), Histogram(), None)
 
 
 class View(NamedTuple):

@@ -7,7 +7,7 @@ from enricher.observability.statistics import parse
 from enricher.observability.view import Recent, View
 from enricher.pulse import Pulse
 from enricher.state import PartitionState, State
-from enricher.stats import Stats
+from enricher.stats import Histogram, Stats
 
 PARTITION = PartitionState(
     "contacts",
@@ -55,6 +55,8 @@ def view(*, statistics: str | None = STATISTICS, state: State = STATE, **pulse: 
     """A worker that works."""
     parsed = parse(statistics)
     known = {"started": 1_000.0, "loop": 1_099.9, "polled": 1_099.8, "committed": 1_099.0, "delivering": True}
-    recent = Recent(60.0, 30, Counter({"Timeout": 2}), Counter({("decode", "InvalidJson"): 1}))
+    lately = Histogram()
+    lately.add(0.03)
+    recent = Recent(60.0, Counter({"Timeout": 2}), Counter({("decode", "InvalidJson"): 1}), lately, 0.5)
     clients = {} if parsed is None else {"consumer": parsed}
     return View(stats(), state, Pulse(**{**known, **pulse}), 1_100.0, recent, clients)

@@ -129,10 +129,27 @@ def test_the_last_minutes_are_remembered() -> None:
     for now in range(0, 1000, 5):
         stats.enriched += 1
         stats.failures["Timeout"] += 1
+        stats.lookup_seconds.add(0.02 if now < 500 else 0.2)
         heartbeat.beat(float(now))
     stats.dead_letters["decode", "InvalidJson"] += 1
     recent = heartbeat.recent(995.0)
     assert 280.0 <= recent.seconds <= 310.0
-    assert recent.enriched == pytest.approx(recent.seconds / 5, abs=2)
-    assert recent.failures["Timeout"] == recent.enriched
+    assert recent.failures["Timeout"] == recent.lookup_seconds.count == pytest.approx(recent.seconds / 5, abs=2)
+    assert recent.lookup_seconds.quantile(0.01) == 0.2
+    assert recent.lookup_seconds.total == pytest.approx(0.2 * recent.lookup_seconds.count)
     assert recent.dead_letters == {("decode", "InvalidJson"): 1}
+
+
+def test_the_rate_is_the_present_one() -> None:
+    """Of the last half minute, so that a worker that stands still does not show what it did before."""
+    stats = Stats()
+    heartbeat = Heartbeat(stats, Pulse(), lambda: Holding(0, 0))
+    heartbeat.beat(0.0)
+    assert heartbeat.recent(0.0).rate is None
+    for now in range(1, 101):
+        stats.enriched += 7
+        heartbeat.beat(float(now))
+    assert heartbeat.recent(100.0).rate == pytest.approx(7.0)
+    for now in range(101, 141):
+        heartbeat.beat(float(now))
+    assert heartbeat.recent(140.0).rate == 0.0

@@ -1,6 +1,7 @@
 """The status server: what it answers, also when the worker's loop hangs, and what it refuses."""
 
 import asyncio
+import html
 import http.client
 import re
 import socket
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,12 +19,16 @@ from enricher.observability.heartbeat import Heartbeat
 from enricher.observability.observer import Observer
 from enricher.observability.server import MAX_CONNECTIONS, StatusServer
 from enricher.pulse import Pulse
-from enricher.state import Holding
+from enricher.state import Holding, State
 from enricher.stats import Stats
 from tests.harness.waiting import wait_until
 from tests.unit.observed import PARTITION, STATE, STATISTICS
 
-SETTINGS = [("service.url", "http://h/<path>", "default"), ("kafka.properties.sasl.password", "***", "e.yaml:3")]
+SETTINGS = [
+    ("kafka.group_id", "crm", "--set"),
+    ("service.url", "http://h/<path>", "default"),
+    ("kafka.properties.sasl.password", "***", "e.yaml:3"),
+]
 
 
 class Worker:
@@ -144,6 +150,8 @@ def test_the_page_is_for_people(worker: Worker) -> None:
     assert headers["content-security-policy"].startswith("default-src 'none'")
     for text in ("contacts[3]", "paused", "1,234 since the start", "Timeout", "5 of 64", "***", "e.yaml:3"):
         assert text in body
+    assert f"crm on {html.escape(socket.gethostname())}" in body
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, up ", body)
     assert "http://h/&lt;path&gt;" in body
     assert "<path>" not in body
     assert "<script" not in body
@@ -165,12 +173,23 @@ def test_a_page_of_many_partitions_is_bounded() -> None:
     from enricher.observability.page import render
     from tests.unit.observed import view
 
+    def shown(state: State, live: Verdict) -> str:
+        at = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
+        return render(view(state=state), live, SETTINGS, host="pod-<1>", at=at).decode()
+
     many = tuple(PARTITION._replace(partition=number, committed=number) for number in range(250))
-    body = render(view(state=STATE._replace(partitions=many, breaker_open=True)), Verdict(True, ()), []).decode()
+    body = shown(STATE._replace(partitions=many, breaker_open=True), Verdict(True, ()))
     assert "100 of 250" in body
     assert body.count("contacts[") == 100
     assert "the history service does not answer" in body
-    none = render(view(state=STATE._replace(partitions=())), Verdict(False, ("hung",)), []).decode()
+    assert "no more is read until" in body
+    assert "pod-&lt;1&gt;" in body
+    assert "2026-11-27 03:00:00 UTC" in body
+    assert body.index("Settings that were given") < body.index("e.yaml:3") < body.index("Settings left as they are")
+    assert body.index("Settings left as they are") < body.index("service.url")
+    reading = shown(STATE._replace(partitions=(PARTITION._replace(paused=False), PARTITION)), Verdict(True, ()))
+    assert "no more is read until" not in reading
+    none = shown(STATE._replace(partitions=()), Verdict(False, ("hung",)))
     assert "None is assigned" in none
     assert "hung" in none
 
