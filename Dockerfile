@@ -5,11 +5,13 @@ ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS build
 # SSL_CERT_FILE: the base image's certificates, which a company may have added its own to.
+# PYC_INVALIDATION_MODE: by content, so that two builds of one lock file have the same files, byte for byte.
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     UV_NO_CACHE=1 \
     UV_COMPILE_BYTECODE=1 \
+    PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_LINK_MODE=copy \
     UV_PYTHON=python3 \
     UV_PYTHON_DOWNLOADS=never \
@@ -18,11 +20,14 @@ RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --quiet uv==0.13.9
 WORKDIR /src
 # The dependencies alone first: this layer stays until uv.lock changes.
 COPY pyproject.toml uv.lock ./
-RUN /opt/uv/bin/uv sync --locked --no-dev --no-install-project
+RUN /opt/uv/bin/uv sync --locked --no-dev --extra tracing --no-install-project
 COPY LICENSE README.md ./
 COPY avro avro
 COPY enricher enricher
-RUN /opt/uv/bin/uv sync --locked --no-dev --no-editable
+# uv notes when it read our sources: a time that would differ with each build.
+RUN /opt/uv/bin/uv sync --locked --no-dev --extra tracing --no-editable && \
+    info=$(echo /opt/enricher/lib/python3.*/site-packages/enricher-*.dist-info) && \
+    rm "$info/uv_cache.json" && sed -i '/uv_cache.json/d' "$info/RECORD"
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/enricher /opt/enricher

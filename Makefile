@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness bench-compare wheel image \
+.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness bench-compare wheel image image-test \
   compose-test chart monitoring-test chart-files \
   audit sbom clean
 
@@ -91,6 +91,9 @@ image: ## build the container image; PYTHON_IMAGE names another base
 	  --build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' enricher/__init__.py)" \
 	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .
 
+image-test: $(VENV)/.dev ## run the image under the chart's security context, against Kafka in a container; ARGS=--twice
+	@$(BIN)/python -m scripts.image_test $(ARGS)
+
 compose-test: $(VENV)/.dev ## bring docker-compose.yml up, wait for enriched events, take it down
 	@$(BIN)/python -m scripts.compose_test
 
@@ -105,16 +108,11 @@ chart-files: $(VENV)/.dev ## write the chart's generated files anew: schema, das
 	@if command -v helm-docs >/dev/null; then helm-docs --chart-search-root helm --log-level error; \
 	  else echo "helm-docs is not on the PATH: helm/enricher/README.md stays as it is" >&2; fi
 
-audit: ## ask for known vulnerabilities of the locked dependencies (needs the network)
-	@uv="$$($(PYTHON) scripts/bootstrap.py uv)"; \
-	  "$$uv" export --locked --quiet --no-dev --no-emit-project --format requirements-txt >.cache/requirements.txt && \
-	  "$$uv" tool run pip-audit --require-hashes --disable-pip -r .cache/requirements.txt
+audit: $(VENV)/.dev ## ask for known vulnerabilities of the image's packages (needs the network; AUDIT_SERVICE=pypi|osv)
+	@$(BIN)/python -m scripts.audit
 
-sbom: ## write dist/sbom.cdx.json (CycloneDX): what the image's Python environment is made of
-	@uv="$$($(PYTHON) scripts/bootstrap.py uv)"; mkdir -p .cache dist && \
-	  "$$uv" export --locked --quiet --no-dev --no-emit-project --format requirements-txt >.cache/requirements.txt && \
-	  "$$uv" tool run --from cyclonedx-bom cyclonedx-py requirements --output-reproducible \
-	    --pyproject pyproject.toml --mc-type application -o dist/sbom.cdx.json .cache/requirements.txt
+sbom: $(VENV)/.dev ## write dist/sbom.cdx.json (CycloneDX): what the image's Python environment is made of
+	@$(BIN)/python -m scripts.sbom
 
 clean: ## remove caches and build results; the environment stays
 	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
