@@ -93,7 +93,9 @@ def _play(plan: Schedule, stage: Stage, report: dict[str, Any], deadline: float)
     report.update(json.loads(verify.out[-1]) if verify.out else {"error": verify.tail()})
     if code != 0:
         wrong.append(f"enricher verify ended with {code}: {', '.join(report.get('wrong', ())) or verify.tail()}")
-    elif report["inputs"] != stage.feed.written:
+    elif report["inputs"] < stage.feed.written:
+        # More is no fault: a broker that restarts forgets the producers of records that are dated more than a day ago,
+        # as ours are, and takes what the feed sends again for new.
         wrong.append(f"{stage.feed.written} events were written, and verify has seen {report['inputs']}")
     wrong += [
         f"{name} has written a traceback"

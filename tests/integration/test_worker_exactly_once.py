@@ -81,6 +81,7 @@ def test_workers_that_come_and_go_repeat_nothing(world: World) -> None:
     world.audit()
 
 
+@pytest.mark.timeout(400)
 def test_a_broker_restart_repeats_nothing(
     private_kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
 ) -> None:

@@ -13,13 +13,14 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PARTITIONS = 12
 HANG = "30s"
+WAVES = 4
 
 
 @pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
 def test_one_hanging_look_up_delays_no_other_key(
     guarantee: str, kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
 ) -> None:
-    """Each of some waves of events is out before the next is sent, and all of them while the one look-up still hangs.
+    """Each of some waves of events is out before the next is sent, while the one look-up still hangs.
 
     The waves fill all partitions, that of the hanging customer included: behind its event, with other keys. Only its
     own next event waits for it. (How little the others are delayed: ``test_pipeline_order``, in virtual time.)
@@ -31,16 +32,20 @@ def test_one_hanging_look_up_delays_no_other_key(
     worker.wait_for_log("partitions_assigned", 60)
     hanging = world.send(contact("CUST-HANG", number, partition=5) for number in range(2))
     wait_until(lambda: service.stats.in_flight == 1, "the look-up that hangs")
-    others = set(world.sent) - set(hanging)
-    for wave in range(5):
+    waves = 0
+    while waves < WAVES:
         world.send(
-            contact(f"CUST-{wave:02d}{number:04d}", number, partition=number % PARTITIONS) for number in range(120)
+            contact(f"CUST-{waves:02d}{number:04d}", number, partition=number % PARTITIONS) for number in range(120)
         )
         others = set(world.sent) - set(hanging)
         world.await_committed_places(others)
-    assert service.stats.in_flight == 1
-    assert set(world.found().outputs) == others
-    assert world.positions()[5].offset == hanging[0].offset
+        out, committed = set(world.found_of(others).outputs), world.positions()[5].offset
+        if service.stats.in_flight != 1:
+            break  # a slow machine: half a minute is over
+        assert out == others
+        assert committed == hanging[0].offset
+        waves += 1
+    assert waves
     service.faults = Faults()  # the first one goes on hanging; the second is answered at once
     world.await_committed()
     assert worker.terminate() == 0

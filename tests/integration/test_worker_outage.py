@@ -74,6 +74,7 @@ def test_while_the_service_is_down_requests_are_few(world: World) -> None:
     world.audit()
 
 
+@pytest.mark.timeout(400)
 def test_a_broker_that_restarts_finds_the_worker_waiting(
     private_kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_broker_that_restarts_finds_the_worker_waiting(
     world.audit()
 
 
+@pytest.mark.timeout(400)
 def test_a_broker_that_was_killed_finds_the_worker_waiting(
     private_kafka: KafkaBroker, start_program: StartProgram, service: ThreadedHistoryServer
 ) -> None:

@@ -5,6 +5,7 @@ other; a test says beforehand which become dead letters and why, and all others 
 """
 
 import json
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -302,6 +303,17 @@ class World:
             audit.dead.setdefault(place, []).append(cause)
         return audit
 
+    def found_of(self, places: Collection[Written]) -> Audit:
+        """As `found`, once these are there: the broker commits a transaction before all readers can see it."""
+        audit = self.found()
+        deadline = time.monotonic() + 60.0
+        while missing := set(places) - set(audit.outputs) - set(audit.dead):
+            lost = f"{len(missing)} of {len(places)} records are lost: {sorted(missing)[:10]}"
+            assert time.monotonic() < deadline, lost
+            time.sleep(1.0)
+            audit = self.found()
+        return audit
+
     def audit(self, dead: Causes | None = None, *, repeatable: Collection[Written] = ()) -> Audit:
         """Account for every record: those in ``dead`` are dead letters of that cause, all others are enriched.
 
@@ -309,10 +321,8 @@ class World:
             dead: the causes of the dead letters.
             repeatable: what may have come out more than once.
         """
-        audit = self.found()
+        audit = self.found_of(self.sent)
         expected = dict(dead or {})
-        missing = set(self.sent) - set(audit.outputs) - set(audit.dead)
-        assert not missing, f"{len(missing)} of {len(self.sent)} records are lost: {sorted(missing)[:10]}"
         assert {place: causes[0].cause for place, causes in audit.dead.items()} == expected
         assert not set(audit.outputs) & set(audit.dead)
         assert audit.repeated <= set(repeatable), f"repeated: {sorted(audit.repeated - set(repeatable))[:10]}"
