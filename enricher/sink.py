@@ -44,9 +44,21 @@ DEFAULTS: dict[str, str | int | float | bool] = {
     "client.id": "enricher",
     "statistics.interval.ms": 5_000,
 }
+ONE_BY_ONE: dict[str, str | int | float | bool] = {"max.in.flight": 1}
+"""One request at a time to each broker; with more, idempotence does not keep records from being lost:
+
+1. A broker has forgotten the producer, as it does after a restart, and when it looks through its producers, where their
+   last records are dated more than a day ago (a backlog); or it never knew it. It then takes any sequence number.
+2. It refuses request 1, as it does not lead the partition yet, and a moment later takes request 2, sent behind it.
+3. Librdkafka (2.16) concludes that 1 was written, as nobody takes 2 without it, and reports it as delivered.
+
+Chaos found that. What gathers while a request is under way goes with the next one: the throughput is the same.
+"""
+
 FIXED: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
     "message.timeout.ms": 0,  # for ever: giving up would let later records of a key overtake
+    **ONE_BY_ONE,
 }
 
 

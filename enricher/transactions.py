@@ -27,7 +27,7 @@ from enricher.kafka import explain, to_kafka
 from enricher.model import Outgoing, Position, TopicPartition
 from enricher.protocols import ProduceFailed, TransactionAborted
 from enricher.pulse import Pulse
-from enricher.sink import DEFAULTS
+from enricher.sink import DEFAULTS, ONE_BY_ONE
 from enricher.topics import fitted, on_error
 
 log = structlog.get_logger(__name__)
@@ -51,6 +51,7 @@ FIXED: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
     "transaction.timeout.ms": 10_000,  # a worker that dies leaves readers waiting for no longer than this
     "delivery.report.only.error": True,  # the commit answers for what was written
+    **ONE_BY_ONE,
 }
 """``transaction.timeout.ms`` also bounds ``message.timeout.ms``, which therefore is left to librdkafka."""
 

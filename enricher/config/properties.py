@@ -35,23 +35,23 @@ OWNED: Mapping[str, tuple[str, str]] = {
 """Properties that are refused whatever their value: why, and what to do instead."""
 
 _IDEMPOTENT = "the producer is idempotent, so that retries neither repeat nor reorder records"
-_MAX_IN_FLIGHT = 5
+_ONE_BY_ONE = "idempotent is one request at a time only: a broker may take one though it refused that before it"
 
 
 def _is_true(value: Any) -> bool:
     return str(value).lower() in {"true", "t", "1"}
 
 
-def _few_in_flight(value: Any) -> bool:
-    return not str(value).isdigit() or int(value) <= _MAX_IN_FLIGHT  # what is no number, librdkafka refuses
+def _is_one(value: Any) -> bool:
+    return not str(value).isdigit() or int(value) == 1  # what is no number, librdkafka refuses
 
 
 BOUND: Mapping[str, tuple[Callable[[Any], bool], str, str]] = {
     "enable.idempotence": (_is_true, _IDEMPOTENT, "leave it out"),
     "acks": (lambda value: str(value) in {"all", "-1"}, _IDEMPOTENT, "leave it out, or write all"),
     "request.required.acks": (lambda value: str(value) in {"all", "-1"}, _IDEMPOTENT, "leave it out, or write all"),
-    "max.in.flight": (_few_in_flight, _IDEMPOTENT, "at most 5"),
-    "max.in.flight.requests.per.connection": (_few_in_flight, _IDEMPOTENT, "at most 5"),
+    "max.in.flight": (_is_one, _ONE_BY_ONE, "leave it out, or write 1"),
+    "max.in.flight.requests.per.connection": (_is_one, _ONE_BY_ONE, "leave it out, or write 1"),
     "retries": (lambda value: str(value) != "0", _IDEMPOTENT, "leave it out"),
     "message.send.max.retries": (lambda value: str(value) != "0", _IDEMPOTENT, "leave it out"),
     "queuing.strategy": (lambda value: str(value) == "fifo", _IDEMPOTENT, "leave it out"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from enricher.sink import ONE_BY_ONE
 from enricher.testing.contacts import contacts
 from tests.harness.clients import Sent
 from tests.integration.worker_world import sent_contacts
@@ -47,6 +48,7 @@ class Feed:
             {
                 "bootstrap.servers": bootstrap_servers,
                 "enable.idempotence": True,
+                **ONE_BY_ONE,  # else some that are told to be written are not
                 "message.timeout.ms": 0,  # for ever: the broker comes back
                 "topic.metadata.refresh.interval.ms": 1_000,  # new partitions are to be used soon
                 "partitioner": "murmur2_random",

@@ -5,6 +5,7 @@ import pytest
 from enricher.config.properties import BOUND, OWNED, check
 from enricher.consumer import FIXED as SOURCE_FIXED
 from enricher.sink import FIXED as SINK_FIXED
+from enricher.transactions import FIXED as TRANSACTIONS_FIXED
 
 FIXED: dict[str, str | int | float | bool] = SOURCE_FIXED | SINK_FIXED
 
@@ -24,7 +25,7 @@ FIXED: dict[str, str | int | float | bool] = SOURCE_FIXED | SINK_FIXED
         ("enable.idempotence", "true"),
         ("acks", "all"),
         ("acks", -1),
-        ("max.in.flight", 5),
+        ("max.in.flight", 1),
         ("test.mock.num.brokers", 1),
     ],
 )
@@ -77,3 +78,14 @@ def test_refused_by_librdkafka(name: str, value: object, hint: str) -> None:
     wrong = check(name, value)
     assert wrong is not None
     assert wrong[1] == hint
+
+
+def test_the_producers_send_one_request_at_a_time() -> None:
+    """Of either guarantee, whatever is set: librdkafka takes a refused request for written if a later one was.
+
+    That is so where a broker has forgotten the producer, and takes the later one (see ``enricher.sink.ONE_BY_ONE``).
+    """
+    for fixed in (SINK_FIXED, TRANSACTIONS_FIXED):
+        assert fixed["max.in.flight"] == 1
+    for name in ("max.in.flight", "max.in.flight.requests.per.connection"):
+        assert [check(name, value) is None for value in (1, "1", 2, "5")] == [True, True, False, False]

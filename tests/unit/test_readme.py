@@ -108,7 +108,7 @@ SEEN_ELSEWHERE = {
     "FastStream": (2618,),
     "FLINK-40456": (),
     "KAFKA-18579": (),
-    "librdkafka": (1802, 1849, 5111, 4059, 2752, 3221, 3265, 4849, 5423),
+    "librdkafka": (1802, 1849, 5111, 4059, 2752, 3221, 3265, 4134, 4849, 5423),
     "confluent-kafka (aio)": (),
     "confluent-kafka-go": (193,),
     "confluent-kafka-python": (371,),
