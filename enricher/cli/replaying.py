@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 LOOK = 0.5
 """Seconds between two looks at the progress of the group."""
 
+MISSED_AFTER = 10_000
+"""Milliseconds after which the group misses a process that was killed: whoever resumes the replay waits so long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -66,12 +69,15 @@ class Replay:
 def replay_settings(settings: Settings, name: str, topic: str | None) -> Settings:
     """The settings of a replay: the live worker's, in a group of its own, to the topic that was asked for."""
     kafka = settings.kafka
+    consumer: dict[str, Any] = {**kafka.consumer, "auto.offset.reset": "earliest"}
+    if kafka.group_protocol != "consumer" and "session.timeout.ms" not in kafka.properties:
+        consumer.setdefault("session.timeout.ms", MISSED_AFTER)
     update: dict[str, Any] = {
         "kafka": kafka.model_copy(
             update={
                 "group_id": progress_group(kafka.group_id, name),
                 "group_instance_id": "",  # a static member's name is one process's, and a replay may have several
-                "consumer": {**kafka.consumer, "auto.offset.reset": "earliest"},
+                "consumer": consumer,
             }
         )
     }
