@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from enricher.cli.rendering import instant
+from enricher.cli.rendering import instant, paragraph
 
 if TYPE_CHECKING:
     from enricher.cli.redriving import Outcome
@@ -28,9 +28,9 @@ def print_kinds(outcome: "Outcome", topic: str) -> None:
         oldest, newest = (instant(None if at < 0 else at) for at in (kind.oldest, kind.newest))
         console.print(f"         from {oldest} to {newest} UTC", markup=False)
         message = "the message is not shown, as it may hold a customer's data" if kind.message is None else kind.message
-        console.print(f"         such as {kind.example}: {message}", markup=False)
+        paragraph(console, f"         such as {kind.example}: {message}", indent=" " * 11)
     count = sum(kind.count for kind in kinds)
-    console.print(f"{count:,} of {outcome.read:,} dead letters in {topic} that have not gone back", markup=False)
+    paragraph(console, f"{count:,} of {outcome.read:,} dead letters in {topic} that have not gone back")
     _print_void(console, outcome)
 
 
@@ -45,7 +45,7 @@ def print_outcome(outcome: "Outcome", max_redrives: int, *, dry_run: bool) -> No
         **_LEFT,
     }
     for reason, count in sorted(outcome.left.items()):
-        console.print(f"{count:,} were left: they {reasons[reason]}", markup=False)
+        paragraph(console, f"{count:,} were left: they {reasons[reason]}", indent="  ")
     if not dry_run:
         _print_void(console, outcome)
 
@@ -53,7 +53,9 @@ def print_outcome(outcome: "Outcome", max_redrives: int, *, dry_run: bool) -> No
 def _print_void(console: Console, outcome: "Outcome") -> None:
     if outcome.void:
         partitions = ", ".join(map(str, outcome.void))
-        console.print(
+        paragraph(
+            console,
             f"note: the committed progress of partition {partitions} does not fit its log, as of a topic that was made "
-            "anew: it was not taken into account"
+            "anew: it was not taken into account",
+            indent="  ",
         )

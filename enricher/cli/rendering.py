@@ -1,5 +1,6 @@
 """How events, counts and durations are shown to a person. No I/O but what the caller's console does."""
 
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -8,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from enricher.model import Enriched, Offer
 
 SHOWN_OFFERS = 5
@@ -34,7 +37,7 @@ def enriched_lines(enriched: "Enriched", shown: int = SHOWN_OFFERS) -> Iterable[
     about = [instant(contact.contact_time), contact.channel, contact.direction, contact.reason]
     yield Text("  " + "  ".join(word for word in about if word))
     came = f"{how.topic}[{how.partition}]@{how.offset}, {how.status.lower().replace('_', ' ')}"
-    tries = "" if how.attempts == 1 else f", {how.attempts} attempts"
+    tries = {0: ", no look-up of its own", 1: ""}.get(how.attempts, f", {how.attempts} attempts")
     yield Text(f"  from {came}{tries}, {len(history.offers)} offers", style="dim")
     newest = sorted(history.offers, key=lambda offer: offer.outcome_time or 0, reverse=True)
     for offer in newest[:shown]:
@@ -51,6 +54,15 @@ def _offer_line(offer: "Offer") -> Text:
     if offer.bundle:
         line.append(f"  ({', '.join(part.name for part in offer.bundle)})", style="dim")
     return line
+
+
+def paragraph(console: "Console", text: str, indent: str = "", style: str = "") -> None:
+    """A line, which is broken between words only where a terminal is too narrow; the rest of it is indented then."""
+    if console.is_terminal:
+        text = textwrap.fill(
+            text, max(console.width, 40), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def two_columns(rows: Iterable[tuple[str, str]]) -> Table:

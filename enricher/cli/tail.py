@@ -1,5 +1,6 @@
 """``enricher tail``: enriched events and dead letters, decoded for people or programs."""
 
+import shutil
 import sys
 import time
 from contextlib import suppress
@@ -225,13 +226,18 @@ class _Text(_Printer):
 
 
 class _Table(_Printer):
-    """A line each, of columns that are as wide as what mostly stands in them, as nobody knows what is to come."""
+    """A line each, of columns that are as wide as what mostly stands in them, as nobody knows what is to come.
 
-    _LINE = "{:<19}  {:<12}  {:<24}  {:<12}  {:>6}  {}"
+    On a terminal no line is longer than it is wide, and on a narrow one the year is left out; elsewhere all is shown.
+    """
+
+    _NARROW = 100
 
     def __init__(self, view: "View") -> None:
         super().__init__(view)
         self._headed = False
+        self._width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        self._time = len("11-27 18:09:29" if self._width and self._width < self._NARROW else "2026-11-27 18:09:29")
 
     def show(self, shown: "Shown") -> bool:
         row = self._view.row(shown)
@@ -239,9 +245,16 @@ class _Table(_Printer):
             return False
         if not self._headed:
             self._headed = True
-            typer.echo(self._LINE.format("TIME (UTC)", "PLACE", "OUTCOME", "CUSTOMER", "OFFERS", "EVENT"))
-        typer.echo(self._LINE.format(*row).rstrip())
+            self._write("TIME (UTC)", "PLACE", "OUTCOME", "CUSTOMER", "OFFERS", "EVENT")
+        at, *others = row
+        self._write(at[-self._time :], *others)
         return True
+
+    def _write(self, at: str, *cells: str) -> None:
+        line = "{:<{}} {:<10} {:<17} {:<11} {:>6} {}".format(at, self._time, *cells).rstrip()
+        if self._width is not None and len(line) > self._width:
+            line = line[: self._width - 1] + "…"
+        typer.echo(line)
 
 
 def _printer(output: Output, view: "View") -> _Printer:

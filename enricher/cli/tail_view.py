@@ -187,8 +187,9 @@ class View:
         yield Text(f"  {instant(shown.record.timestamp)}  key {self._key(shown.record) or '-'}")
         source = "an unknown place" if letter.source is None else f"{letter.source.topic}[{letter.source.partition}]"
         at = f"@{letter.offset}" if letter.source is not None else ""
+        tries = f", {letter.attempts} attempts" if letter.attempts else ""
         again = f", sent back {letter.redrives} times" if letter.redrives else ""
-        yield Text(f"  from {source}{at}, {letter.attempts} attempts{again}", style="dim")
+        yield Text(f"  from {source}{at}{tries}{again}", style="dim")
         yield Text(f"  {self._message(letter) or '(the message is shown with --show-ids)'}")
         if letter.before:
             yield Text(f"  before: {letter.before}", style="dim")
@@ -196,7 +197,7 @@ class View:
             yield Text(f"  {shown.record.value.decode('utf-8', 'replace')[:MOST_VALUE]}")
 
     def row(self, shown: Shown) -> tuple[str, str, str, str, str, str] | None:
-        """The cells of one line: time, place, outcome, customer, offers, event."""
+        """The cells of one line: time, place, outcome, customer, offers, and the event's id, or why it is none."""
         record, at = shown.record, instant(None if shown.record.timestamp < 0 else shown.record.timestamp)
         place = f"{record.partition}@{record.offset}"
         if shown.enriched is not None:
@@ -205,8 +206,9 @@ class View:
             return at, place, outcome, contact.customer_id, str(len(enriched.offer_history.offers)), contact.event_id
         if shown.letter is None:
             return None
-        outcome = f"{shown.letter.stage}: {shown.letter.cause}"
-        return at, place, outcome, "-" if shown.customer is None else self.mask(shown.customer), "-", "-"
+        outcome = shown.letter.cause.rpartition(".")[2]
+        told = " ".join(f"{shown.letter.stage}: {self._message(shown.letter) or '-'}".split())
+        return at, place, outcome, "-" if shown.customer is None else self.mask(shown.customer), "-", told
 
     def _key(self, record: Record) -> str | None:
         return None if record.key is None else self.mask(record.key.decode("utf-8", "backslashreplace"))

@@ -151,10 +151,13 @@ def _print(report: "Report", *, once: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    from enricher.cli.rendering import paragraph  # noqa: PLC0415
+
     console = Console(highlight=False, soft_wrap=True)
     for span in report.spans:
-        committed = "nothing committed" if span.committed is None else f"committed {span.committed}"
-        console.print(f"{span.topic}[{span.partition}] {span.start} to {span.end}, {committed}", markup=False)
+        committed = "nothing committed" if span.committed is None else f"committed up to {span.committed:,}"
+        place = f"{span.topic}[{span.partition}]"
+        console.print(f"{place}  offsets {span.start:,} to {span.end:,}, {committed}", markup=False)
     console.print(
         f"{report.inputs:,} inputs, {report.outputs:,} outputs, {report.dead_letters:,} dead letters", style="bold"
     )
@@ -182,6 +185,7 @@ def _print(report: "Report", *, once: bool) -> None:
             "unreadable": "no enriched event",
             "without_input": "of input that is not there any more",
         }
-        console.print("left aside: " + ", ".join(f"{count:,} {words[name]}" for name, count in others.items()))
+        told = ", ".join(f"{count:,} {words[name]}" for name, count in others.items())
+        paragraph(console, f"left aside: {told}", indent="  ")
     for note in report.notes:
-        console.print(f"note: {note}", markup=False)
+        paragraph(console, f"note: {note}", indent="  ")

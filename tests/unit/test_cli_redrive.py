@@ -1,6 +1,7 @@
 """What ``enricher redrive`` refuses before it connects to anything, and what it tells a person."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -58,6 +59,23 @@ def test_what_is_told_of_dead_letters(capsys: pytest.CaptureFixture[str]) -> Non
     assert "3 of 4 dead letters in contacts.dlq" in told
     assert "partition 2" in told
     assert "CUST-1" not in told
+
+
+def test_a_narrow_terminal_breaks_lines_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And indents what follows; without a terminal a line is a line."""
+    outcome = Outcome(read=1)
+    record = Record("contacts.dlq", 1, 7, 1_790_000_000_000, None, None, [])
+    outcome.kinds.add(record, Letter(None, -1, "decode", "Odd", "it is wrong " * 9))
+    print_kinds(outcome, "contacts.dlq")
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 100
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    print_kinds(outcome, "contacts.dlq")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.startswith(" " * 11) for line in lines) == 1
 
 
 def test_what_is_told_of_an_outcome(capsys: pytest.CaptureFixture[str]) -> None:

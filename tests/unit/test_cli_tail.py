@@ -1,6 +1,7 @@
 """What ``enricher tail`` finds, chooses, masks and shows."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import cast
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from enricher.cli.app import app
 from enricher.cli.ranges import At, Edge, Point
 from enricher.cli.reading import Bounds, TopicReader
+from enricher.cli.tail import Output, _printer
 from enricher.cli.tail_view import Choice, Shown, View, opened
 from enricher.cli.tailing import Finder
 from enricher.codec import Decoder, Encoder, OutputReader
@@ -175,14 +177,40 @@ def test_a_dead_letter_as_text_and_in_a_table() -> None:
     assert view.row(opened(again, READER, DECODER)) == (
         "1970-01-01 00:00:01",
         "0@7",
-        "lookup: BadRequest",
+        "BadRequest",
         view.mask(CUSTOMER),
         "-",
-        "-",
+        "lookup: it is bad",
     )
     foreign = "\n".join(str(line) for line in view.lines(opened(FOREIGN, READER, DECODER)))
     assert "an unknown place" in foreign
     assert "--show-ids" in foreign
+
+
+@pytest.mark.parametrize("width", [80, 120, None])
+def test_a_table_fits_its_terminal(
+    width: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No line is longer than a terminal is wide; a narrow one loses the year; without a terminal nothing is cut."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: width is not None)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((width or 0, 24)))
+    made = dead_letter(
+        Record("contacts", 3, 42, 1_000, b"k", b"v", []),
+        Rejected(Stage.DECODE, "InvalidEventTime", "so much is wrong " * 9),
+        "contacts.dlq",
+    )
+    told = Record("contacts.dlq", 0, 7, 1_000, made.key, made.value, made.headers)
+    table = _printer(Output.TABLE, View(show_ids=False, offers=5))
+    assert all(table.show(opened(record, READER, DECODER)) for record in (output(enriched()), told))
+    head, event, dead = capsys.readouterr().out.splitlines()
+    assert [line.index(word) for line, word in ((head, "EVENT"), (event, "E-~"), (dead, "decode: "))] == 3 * [
+        head.index("EVENT")
+    ]
+    assert event.startswith("01-01 00:00:01 " if width == 80 else "1970-01-01 00:00:01 ")
+    if width is None:
+        assert dead.endswith("is wrong")
+    else:
+        assert (len(dead), dead[-1], len(event) <= width) == (width, "…", True)
 
 
 def test_what_is_neither_is_not_shown() -> None:
