@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import yaml
 from enricher.codec import decode_enriched
 from enricher.model import REPLAY_HEADER
 from enricher.testing.contacts import contacts
+from enricher.testing.faults import Faults
 from tests.conftest import StartProgram
 from tests.harness.clients import Sent, create_topic, end_offsets, produce, read_topic, unique_name
 from tests.harness.program import Program
-from tests.integration.worker_world import World, sent_contacts
+from tests.harness.waiting import wait_until
+from tests.integration.worker_world import World, contact, sent_contacts
 from tests.readme import ROOT
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # many programs, one after the other
@@ -72,6 +75,7 @@ def recipes(world: World, start_program: StartProgram, tmp_path: Path) -> Recipe
         "2026-11-02T00:00Z": day[1],
         "enriched-v2": new_topic,
         "http://staging:8089/history": world.service.url,
+        "contacts.dlq": world.dead,
     }
     return Recipes(start_program, names, begin)
 
@@ -106,6 +110,29 @@ def test_a_bad_schema_is_fixed(world: World, recipes: Recipes) -> None:
     assert f"100 records of {world.output} cannot be read" in told
     assert "100 would be the same" in "\n".join(after.out)
     assert _written(world, world.output) == 100
+
+
+def test_dead_letters_go_back_after_a_bug_fix(world: World, recipes: Recipes) -> None:
+    """Each once, a few before the others; what fails for another reason stays where it is."""
+    world.service.faults = Faults(status={"400": 1.0})
+    world.send(contact(f"CUST-{number:06d}", number) for number in range(30))
+    world.send([Sent(b"k", b"no event", timestamp=recipes.begin)])
+    worker = world.worker()
+    world.await_committed()
+    world.service.faults = Faults()
+    listed, shown, _, again, sent = recipes.run("Send dead letters back after a bug fix")
+    assert "30  lookup  BadRequest" in listed.out[0]
+    assert sum("dead letter, lookup: BadRequest" in line for line in shown.out) == 3
+    assert "CUST-" not in "\n".join(shown.out)
+    assert "20  lookup  BadRequest" in again.out[0]
+    assert "20 dead letters went back" in sent.out
+    wait_until(lambda: _written(world, world.output) >= 30, "all outputs", 60)
+    assert worker.terminate() == 0
+    places = Counter(
+        decode_enriched(record.value or b"").contact.event_id
+        for record in read_topic(world.bootstrap_servers, world.output)
+    )
+    assert places == Counter(f"E-CUST-{number:06d}-{number}" for number in range(30))
 
 
 def _written(world: World, topic: str) -> int:

@@ -1,6 +1,5 @@
 """The ranges of replays on a real Kafka: what they come to, and what is refused, with the real bounds."""
 
-import random
 import time
 from typing import Any
 
@@ -8,17 +7,21 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from enricher.cli.planning import Asked, BadRange, Found, find_range, instant
 from enricher.cli.ranges import parse_point
+from enricher.codec import Decoder
 from enricher.completed import Range
-from enricher.model import TopicPartition
+from enricher.model import NotSelected, Record, TopicPartition
+from enricher.replay.selection import SelectingDecoder, Selection
 from tests.conftest import MakeTopic
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import Sent, commit, produce, read_topic, unique_name
 from tests.harness.waiting import wait_until
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 DAY = 1_790_000_000_000
 NOW = DAY + 86_400_000
@@ -55,36 +58,58 @@ def _delete_below(bootstrap_servers: str, topic: str, offset: int) -> None:
         answer.result(30)
 
 
-def test_a_range_by_time_holds_every_record_of_it(kafka: KafkaBroker, make_topic: MakeTopic) -> None:
-    """Out of order, across partitions: what spans and times keep is what a naive scan finds.
+_seconds = st.integers(0, 40)  # few, so that many records have one time, and bounds meet them
 
-    With a bound on the disorder the scan ends earlier, and still finds them all.
+
+@given(
+    sent=st.lists(st.tuples(st.integers(0, 2), _seconds), min_size=1, max_size=60),
+    bounds=st.tuples(_seconds, _seconds).filter(lambda two: two[0] < two[1]),
+)
+@example(sent=[(0, 9), (0, 3), (1, 3), (0, 8), (0, 4), (1, 9), (0, 2)], bounds=(3, 5))
+@example(sent=[(0, 40), (0, 0)], bounds=(0, 1))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_replay_by_time_takes_what_a_naive_scan_finds(
+    kafka: KafkaBroker, make_topic: MakeTopic, sent: list[tuple[int, int]], bounds: tuple[int, int]
+) -> None:
+    """Exactly the records in [from, to) by their timestamps, across partitions, in whatever order these are.
+
+    With the true bound on the disorder the scan may end earlier, and still finds them all.
     """
     topic = make_topic("ranges", partitions=3)
-    draw = random.Random(6)
-    sent = [
-        Sent(None, b"x", timestamp=DAY + number * 1_000 - draw.randrange(60_000), partition=draw.randrange(3))
-        for number in range(600)
-    ]
-    produce(kafka.bootstrap_servers, topic, sent)
+    event = b'{"customerId": "C"}'
+    produce(
+        kafka.bootstrap_servers,
+        topic,
+        [Sent(None, event, timestamp=DAY + at * 1_000, partition=partition) for partition, at in sent],
+    )
     records = read_topic(kafka.bootstrap_servers, topic)
-    ranges = Ranges(kafka.bootstrap_servers, topic)
-    for since, length in ((0, 1), (5_000, 100_000), (300_000, 30_000), (-60_000, 700_000)):
-        naive = {(r.partition, r.offset) for r in records if DAY + since <= r.timestamp < DAY + since + length}
-        bounds = instant(DAY + since), instant(DAY + since + length)
-        ends = []
-        for disorder in (None, 60_000):
-            found = ranges.find(*bounds, disorder=disorder)
-            assert (found.since, found.until) == (DAY + since, DAY + since + length)
-            kept = {
-                (r.partition, r.offset)
-                for r in records
-                if r.offset in range(*found.spans[TopicPartition(topic, r.partition)])
-                and DAY + since <= r.timestamp < DAY + since + length
-            }
-            assert kept == naive
-            ends.append(sum(span.end for span in found.spans.values()))
-        assert ends[0] == 600 >= ends[1]
+    assert len(records) == len(sent)
+    since, until = (DAY + at * 1_000 for at in bounds)
+    naive = {(r.partition, r.offset) for r in records if since <= r.timestamp < until}
+    for disorder in (None, _disorder(sent) * 1_000):
+        found = Ranges(kafka.bootstrap_servers, topic).find(instant(since), instant(until), disorder=disorder)
+        decoder = SelectingDecoder(Decoder(), Selection(since=found.since, until=found.until))
+        spans = found.spans
+        inside = [r for r in records if r.offset in range(*spans[TopicPartition(topic, r.partition)])]
+        assert {(r.partition, r.offset) for r in inside if _selected(decoder, r)} == naive
+
+
+def _disorder(sent: list[tuple[int, int]]) -> int:
+    """By how much a time lies before that of a record that was written earlier to the same partition, at most."""
+    newest: dict[int, int] = {}
+    most = 0
+    for partition, at in sent:
+        newest[partition] = max(newest.get(partition, at), at)
+        most = max(most, newest[partition] - at)
+    return most
+
+
+def _selected(decoder: SelectingDecoder, record: Record) -> bool:
+    try:
+        decoder.decode(record)
+    except NotSelected:
+        return False
+    return True
 
 
 def test_offsets_partitions_and_words(kafka: KafkaBroker, make_topic: MakeTopic) -> None:
