@@ -142,7 +142,7 @@ def compare(command: "Command", examples: int) -> int:
     plan, notes = command.make()
     comparison = Comparison(most=examples)
     with output_reader(settings) as reader, closing(Published(reader)) as published:
-        with progress(f"reading {settings.output.topic}") as tell:
+        with progress(f"reading {settings.output.topic}", "outputs") as tell:
             unreadable = _read(settings, plan, published, tell)
         if unreadable:
             notes.append(
@@ -178,7 +178,7 @@ def _look_up(command: "Command", plan: Plan, published: Published, comparison: C
         return AtLeastOnce(source, ComparingSink(settings.output.topic, published, comparison), stats)
 
     try:
-        with closing(plans.progress(name)) as offsets, progress("comparing") as tell:
+        with closing(plans.progress(name)) as offsets, progress("comparing", "compare") as tell:
             work: Callable[[asyncio.Event], Any] = partial(_run, replay, stats, offsets, tell, delivery)
             return bool(run_until_signal(work))
     finally:

@@ -5,7 +5,7 @@ record of that time, wherever it stands: it is scanned to the end of the log unl
 time) or a bound on their disorder tell that nothing more can come; nothing is written.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,6 +105,7 @@ def find_range(properties: Mapping[str, Any], group: str, topics: Collection[str
                 span = Range(start, min(max(start, ends[partition]), log.end))
             found.spans[partition] = span
         _check_offsets(look, asked, starts, ends, found)
+        found.notes += _empty(look, found)
     compacted = sorted(t for t in topics if "compact" in settings.get(t, {}).get("cleanup.policy", ""))
     if compacted:
         found.notes.append(
@@ -225,6 +226,23 @@ def _check_times(look: _Look, asked: Asked, found: Found, now: int) -> None:
             "to replay what is left"
         )
     found.notes.append(f"a part of the range is not there any more: {missing}")
+
+
+def _empty(look: _Look, found: Found) -> Iterator[str]:
+    """Why a range by time holds nothing, or next to nothing, with the times that are there."""
+    held = {p: log for p, log in look.logs.items() if log.start < log.end}
+    if found.since is not None and held and all(found.spans[p].start >= log.end for p, log in held.items()):
+        lasts = look.first({p: log.end - 1 for p, log in held.items()})
+        newest = max((record.timestamp for record in lasts.values()), default=-1)
+        seen = f"the logs end with one of {instant(newest)}" if newest >= 0 else "the logs are at their end"
+        yield f"there is no record of --from {instant(found.since)} or later; {seen}"
+    elif found.until is not None and held:
+        firsts = [record.timestamp for record in look.first({p: log.start for p, log in held.items()}).values()]
+        if firsts and min(firsts) >= found.until:
+            yield (
+                f"the logs begin with a record of {instant(min(firsts))}, after --to {instant(found.until)}: only "
+                "records that are out of order can be in the range"
+            )
 
 
 def _ends_by_time(

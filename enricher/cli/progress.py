@@ -86,10 +86,15 @@ def share(figures: Figures) -> int:
 
 
 @contextmanager
-def progress(name: str) -> Iterator[Callable[[Figures], None]]:
-    """Shows what it is told until the end of the ``with``; tell it as often as you like."""
+def progress(name: str, label: str = "") -> Iterator[Callable[[Figures], None]]:
+    """Shows what it is told until the end of the ``with``; tell it as often as you like.
+
+    Args:
+        name: stands before each plain line.
+        label: stands before the bar, where there is more than one.
+    """
     if sys.stderr.isatty():
-        with _bar() as bar:
+        with _bar(label) as bar:
             yield bar
     else:
         yield _Lines(name)
@@ -116,13 +121,14 @@ class _Lines:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Figures], None]]:
+def _bar(label: str) -> Iterator[Callable[[Figures], None]]:
     from rich.console import Console  # noqa: PLC0415  without a terminal nobody needs it
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
     columns = (BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[words]}"))
+    named = (TextColumn(label), *columns) if label else columns
     console = Console(stderr=True, highlight=False)
-    with Progress(*columns, console=console, expand=True, refresh_per_second=4) as bars:
+    with Progress(*named, console=console, expand=True, refresh_per_second=4) as bars:
         task = bars.add_task("", total=None, words="")
         meter = Meter()
 

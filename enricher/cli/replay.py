@@ -37,7 +37,8 @@ def replay(
         list[int] | None, typer.Option("--partition", metavar="N", help="Only this partition. May be repeated.", min=0)
     ] = None,
     topics: Annotated[
-        list[str] | None, typer.Option("--topic", help="Only this one of input.topics. May be repeated.")
+        list[str] | None,
+        typer.Option("--topic", metavar="TOPIC", help="Only this one of input.topics. May be repeated."),
     ] = None,
     customers: Annotated[
         list[str] | None, typer.Option("--customer", metavar="ID", help="Only this customer. May be repeated.")
@@ -66,7 +67,9 @@ def replay(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name of the replay. Processes that are given the same one share the work."),
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the replay. Processes that are given the same one share the work."
+        ),
     ] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="NAME", help="Go on with a replay that was interrupted.")
@@ -110,7 +113,7 @@ def replay(
 
     enricher replay --config enricher.yaml --from "2h ago" --customers ids.txt --to-topic enriched-again --rate 200
 
-    enricher replay --config enricher.yaml --resume 20261101-7f3a
+    enricher replay --config enricher.yaml --resume 20261101-0000-7f3a
 
     enricher replay --config enricher.yaml --from "1d ago" --compare --set service.url=https://staging/...
     """
@@ -143,7 +146,7 @@ def replay(
             now=time.time_ns() // 1_000_000,
         )
         _check_modes(request, parallel=parallel, dry_run=dry_run, compare=compare)
-    except (Usage, OSError, UnicodeDecodeError) as error:
+    except (Usage, OSError) as error:
         refuse("replay", str(error), as_json=as_json)
     from enricher.cli.replay_command import Command  # noqa: PLC0415
 
@@ -164,7 +167,12 @@ def _customers(listed: list[str], file: str | None) -> "frozenset[str] | None":
 
     if file is None:
         return frozenset(listed) if listed else None
-    text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except OSError as error:
+        raise OSError(f"--customers {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise OSError(f"--customers {file} is no text in UTF-8: give a file with an id a line") from None
     return parse_customers(text) | frozenset(listed)
 
 

@@ -225,7 +225,7 @@ class Command:
         try:
             return call()
         except TopicMissing as error:
-            self._refuse(f"{error} in {brokers}", MISUSED)
+            self._refuse(f"{error} in {brokers}: create it first, or name another", MISUSED)
         except ConfigError as error:
             tell_problems(error, as_json=self.as_json)
             raise typer.Exit(MISUSED) from None

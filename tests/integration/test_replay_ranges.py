@@ -143,6 +143,24 @@ def test_times_that_cannot_be_are_refused(kafka: KafkaBroker, make_topic: MakeTo
     assert ranges.spans("2h ago", "1h ago") == [(0, 0)]  # an empty topic has nothing, which is no mistake
 
 
+def test_why_a_range_is_empty_is_told(kafka: KafkaBroker, make_topic: MakeTopic) -> None:
+    """With the times that are there: it begins after the last record, or ends before the first."""
+    topic = make_topic("ranges", partitions=3)
+    produce(
+        kafka.bootstrap_servers,
+        topic,
+        [Sent(None, b"x", timestamp=DAY + n * 1_000, partition=n % 2) for n in range(20)],
+    )
+    ranges = Ranges(kafka.bootstrap_servers, topic)
+    late, early = instant(DAY + 60_000), instant(DAY - 60_000)
+    assert ranges.find(late).notes == [
+        f"there is no record of --from {late} or later; the logs end with one of {instant(DAY + 19_000)}"
+    ]
+    [note] = ranges.find(end=early).notes
+    assert note.startswith(f"the logs begin with a record of {instant(DAY)}, after --to {early}: only records that")
+    assert ranges.find(instant(DAY), instant(DAY + 1)).notes == []
+
+
 def test_what_was_deleted_is_told(kafka: KafkaBroker, make_topic: MakeTopic) -> None:
     """Before the log's start: with the first that is left, and a way to go on without the rest."""
     topic = make_topic("ranges")
