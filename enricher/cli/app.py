@@ -4,7 +4,6 @@ Invariants: importing this imports no heavy library (a test holds it to that), s
 they run; without a terminal all text is plain.
 """
 
-import sys
 from typing import Annotated
 
 import typer
@@ -14,19 +13,23 @@ from enricher.cli.check import check
 from enricher.cli.config import config
 from enricher.cli.demo import demo
 from enricher.cli.history_service import history_service
+from enricher.cli.redrive import EXAMPLES as REDRIVE_EXAMPLES
 from enricher.cli.redrive import redrive
+from enricher.cli.replay import EXAMPLES as REPLAY_EXAMPLES
 from enricher.cli.replay import replay
 from enricher.cli.run import run
 from enricher.cli.schema import app as schema
 from enricher.cli.size import size
+from enricher.cli.tail import EXAMPLES as TAIL_EXAMPLES
 from enricher.cli.tail import tail
 from enricher.cli.test import run_tests
+from enricher.cli.verify import EXAMPLES as VERIFY_EXAMPLES
 from enricher.cli.verify import verify
 
 app = typer.Typer(
     name="enricher",
     no_args_is_help=True,
-    rich_markup_mode="markdown" if sys.stdout.isatty() and sys.stderr.isatty() else None,  # plain without a terminal
+    rich_markup_mode=None,  # as a man page: examples can be copied, and options have room at 80 columns
     pretty_exceptions_enable=False,  # a crash's traceback with local variables could show customers' data
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -56,10 +59,10 @@ def enricher(
 app.command()(run)
 app.command()(demo)
 app.command()(check)
-app.command()(tail)
-app.command()(verify)
-app.command()(redrive)
-app.command()(replay)
+app.command(epilog=TAIL_EXAMPLES)(tail)
+app.command(epilog=VERIFY_EXAMPLES)(verify)
+app.command(epilog=REDRIVE_EXAMPLES)(redrive)
+app.command(epilog=REPLAY_EXAMPLES)(replay)
 app.command()(config)
 app.command()(size)
 app.command("test")(run_tests)

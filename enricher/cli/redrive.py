@@ -14,10 +14,26 @@ if TYPE_CHECKING:
     from enricher.config import Settings
     from enricher.redrive.selection import Selection
 
+EXAMPLES = """\b
+Examples:
+  # what there is, by stage and cause
+  enricher redrive --config enricher.yaml --list
+  # try, send a few, send the others
+  enricher redrive --config enricher.yaml --cause BadRequest --dry-run
+  enricher redrive --config enricher.yaml --cause BadRequest --limit 10
+  enricher redrive --config enricher.yaml --cause BadRequest
+  # those of another program, of a day
+  enricher redrive orders.DLT --config enricher.yaml --to-topic contacts \\
+      --from 2026-11-01T00:00Z --to 2026-11-02T00:00Z
+"""
+
 
 def redrive(
     topic: Annotated[
-        str | None, typer.Argument(help="Topic of dead letters; the setting output.dead_letter_topic if left out.")
+        str | None,
+        typer.Argument(
+            metavar="TOPIC", help="Topic of dead letters; the setting output.dead_letter_topic if left out."
+        ),
     ] = None,
     *,
     list_only: Annotated[
@@ -46,18 +62,22 @@ def redrive(
     end: Annotated[
         str | None, typer.Option("--to", metavar="POINT", help="Choose what lies before it; as --from.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Send no more than this many.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Send no more than this many.", min=1)] = None,
     max_redrives: Annotated[
-        int, typer.Option(help="Leave those that were sent back this often and failed again.", min=1)
+        int, typer.Option(metavar="N", help="Leave those that were sent back this often and failed again.", min=1)
     ] = 3,
     to_topic: Annotated[
-        str | None, typer.Option(help="Topic to send to; the input topic that each came from if left out.")
+        str | None,
+        typer.Option(metavar="TOPIC", help="Topic to send to; the input topic that each came from if left out."),
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(help="Group that keeps what has gone back; the setting kafka.group_id and .redrive if left out."),
+        typer.Option(
+            metavar="GROUP",
+            help="Group that keeps what has gone back; the setting kafka.group_id and .redrive if left out.",
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Dead letters in one transaction.", min=1, max=10_000)] = 500,
+    batch: Annotated[int, typer.Option(metavar="N", help="Dead letters in one transaction.", min=1, max=10_000)] = 500,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be sent; send nothing.")] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -70,12 +90,6 @@ def redrive(
     earlier cause in the header enricher-redrive-cause, and counts in enricher-redrives.
 
     Exit code 1 when some that were chosen cannot go back; those of --max-redrives do not count as such.
-
-    Examples: enricher redrive --config enricher.yaml --list
-
-    enricher redrive --config enricher.yaml --stage lookup --cause BadRequest --from 2026-11-01T00:00Z --dry-run
-
-    enricher redrive --config enricher.yaml --all --limit 100
     """
     settings = load_settings_or_exit(config, overrides, as_json=as_json).settings
     topic = topic or settings.output.dead_letter_topic

@@ -21,6 +21,23 @@ Moment = Annotated[
     ),
 ]
 
+EXAMPLES = """\b
+Examples:
+  # what a day comes to, then the day itself, gently and as of the events
+  enricher replay --config enricher.yaml --from 2026-11-01T00:00Z \\
+      --to 2026-11-02T00:00Z --dry-run
+  enricher replay --config enricher.yaml --from 2026-11-01T00:00Z \\
+      --to 2026-11-02T00:00Z --name outage --as-of event --rate 200
+  # go on after an interruption
+  enricher replay --config enricher.yaml --resume outage
+  # some customers, to another topic
+  enricher replay --config enricher.yaml --from "2h ago" \\
+      --customers ids.txt --to-topic enriched-again
+  # what a changed service would change; nothing is published
+  enricher replay --config enricher.yaml --from "1d ago" --compare \\
+      --set service.url=https://staging.example/history
+"""
+
 
 def replay(
     *,
@@ -94,7 +111,9 @@ def replay(
     compare: Annotated[
         bool, typer.Option("--compare", help="Publish nothing; tell what would change of what is published.")
     ] = False,
-    examples: Annotated[int, typer.Option(help="With --compare, examples of each kind of change.", min=0)] = 3,
+    examples: Annotated[
+        int, typer.Option(metavar="N", help="With --compare, examples of each kind of change.", min=0)
+    ] = 3,
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -108,14 +127,6 @@ def replay(
 
     With --compare nothing is published: it tells, field by field, what would change of the outputs that are there.
     Exit codes: 0 complete, or no difference; 1 failed or interrupted; 2 wrong usage; 3 --compare found differences.
-
-    Examples: enricher replay --config enricher.yaml --from 2026-11-01T00:00Z --to 2026-11-02T00:00Z --dry-run
-
-    enricher replay --config enricher.yaml --from "2h ago" --customers ids.txt --to-topic enriched-again --rate 200
-
-    enricher replay --config enricher.yaml --resume 20261101-0000-7f3a
-
-    enricher replay --config enricher.yaml --from "1d ago" --compare --set service.url=https://staging/...
     """
     sets = list(overrides or ())
     shares = 1 if worker else parallel

@@ -28,16 +28,37 @@ class Output(StrEnum):
     RAW = "raw"
 
 
+EXAMPLES = """\b
+Examples:
+  # the three newest events
+  enricher tail --config enricher.yaml -n 3
+  # dead letters from a time on, a line each
+  enricher tail contacts.dlq --config enricher.yaml \\
+      --from 2026-11-01T08:00Z --output table
+  # one customer's events with an accepted offer
+  enricher tail --config enricher.yaml --customer C-4711 \\
+      --outcome Accepted --show-ids
+  # all that comes, as JSON, without settings
+  enricher tail enriched --bootstrap-servers localhost:9092 --follow --json
+"""
+
+
 def tail(
-    topic: Annotated[str | None, typer.Argument(help="Topic to read; the setting output.topic if left out.")] = None,
+    topic: Annotated[
+        str | None, typer.Argument(metavar="TOPIC", help="Topic to read; the setting output.topic if left out.")
+    ] = None,
     *,
     bootstrap_servers: Annotated[
         str | None,
-        typer.Option("--bootstrap-servers", "-b", help="Brokers, host:port. With TOPIC, no settings are needed."),
+        typer.Option(
+            "--bootstrap-servers", "-b", metavar="HOST:PORT", help="Brokers. With TOPIC, no settings are needed."
+        ),
     ] = None,
     last: Annotated[
         int | None,
-        typer.Option("--last", "-n", help="The newest to show; 0 for none. 10, or all since --from.", min=0),
+        typer.Option(
+            "--last", "-n", metavar="N", help="The newest to show; 0 for none. 10, or all since --from.", min=0
+        ),
     ] = None,
     all_events: Annotated[bool, typer.Option("--all", help="From the beginning of the topic.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until stopped.")] = False,
@@ -63,12 +84,16 @@ def tail(
         ),
     ] = None,
     output: Annotated[
-        Output | None, typer.Option(help="A few lines each, a line each, JSON lines, or the values as they are.")
+        Output | None,
+        typer.Option(
+            metavar="FORM",
+            help="text, table, json or raw: a few lines each, a line each, JSON lines, or the values as they are.",
+        ),
     ] = None,
     show_ids: Annotated[
         bool, typer.Option("--show-ids", help="Show customers' ids, and the keys and values of dead letters.")
     ] = False,
-    offers: Annotated[int, typer.Option(help="Offers to show of each event, as text.", min=0)] = 5,
+    offers: Annotated[int, typer.Option(metavar="N", help="Offers to show of each event, as text.", min=0)] = 5,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -77,14 +102,6 @@ def tail(
 
     Ends after those that are there now, unless --follow is given. A customer's id is shown as a mask such as
     ~3f1c22a0, the same for one customer while the command runs.
-
-    Examples: enricher tail --config enricher.yaml -n 3
-
-    enricher tail contacts.dlq --config enricher.yaml --from 2026-11-01T08:00Z --output table
-
-    enricher tail --config enricher.yaml --customer C-4711 --outcome Accepted --show-ids
-
-    enricher tail enriched --bootstrap-servers localhost:9092 --follow --json
     """
     as_json = as_json or output is Output.JSON
     if as_json and output not in (None, Output.JSON):

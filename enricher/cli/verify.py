@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from enricher.audit import Report
     from enricher.cli.verifying import Progress
 
+EXAMPLES = """\b
+Examples:
+  # while the worker runs: up to what it has committed
+  enricher verify --config enricher.yaml --to committed
+  # a day that was replayed
+  enricher verify --config enricher.yaml --from 2026-11-01T00:00Z \\
+      --to 2026-11-02T00:00Z
+"""
+
 
 def verify(
     config: ConfigFile = None,
@@ -48,7 +57,7 @@ def verify(
         bool | None,
         typer.Option("--once/--repeats", help="Whether repeats are wrong. By default as delivery.guarantee promises."),
     ] = None,
-    examples: Annotated[int, typer.Option(help="Examples to list of each kind of finding.", min=0)] = 20,
+    examples: Annotated[int, typer.Option(metavar="N", help="Examples to list of each kind of finding.", min=0)] = 20,
     as_json: Json = False,
 ) -> None:
     """Audit what workers have done.
@@ -57,8 +66,6 @@ def verify(
     proves: each input has an output or a dead letter, and one only; the outputs of a key are in their order; key,
     headers and timestamp are the input's; what is committed lies within the log. Nothing is written. Exit code 3 when
     something is wrong.
-
-    Example: enricher verify --config enricher.yaml --to committed
     """
     settings = load_settings_or_exit(config, overrides, as_json=as_json).settings
     from confluent_kafka import KafkaException  # noqa: PLC0415  `--help` does without these

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -42,6 +43,19 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Usage: enricher {command}" in result.output.replace("root", "enricher")
     assert f"enricher {command}" in result.output.partition("Example")[2]
     assert result.output.isascii()
+
+
+@pytest.mark.parametrize("command", ["replay", "redrive", "tail", "verify"])
+def test_examples_can_be_copied_from_a_help(command: str) -> None:
+    """They are shown as they are typed, each fits 80 columns, and has no option that is not there."""
+    told = CliRunner().invoke(app, [command, "--help"]).output
+    examples = told.partition("Examples:")[2]
+    assert max(map(len, told.splitlines())) <= 80
+    typed = [shlex.split(line) for line in examples.replace("\\\n", " ").splitlines() if "enricher " + command in line]
+    assert len(typed) >= 2
+    for program, name, *arguments in typed:
+        assert (program, name) == ("enricher", command)
+        typer.main.get_command(app).commands[command].make_context(command, arguments)  # type: ignore[attr-defined]
 
 
 def test_shells_can_complete() -> None:
