@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness long-replay bench-compare wheel image image-test \
+.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness scraping long-replay bench-compare wheel image image-test \
   compose-test chart monitoring-test chart-files \
   audit sbom clean
 
@@ -85,6 +85,9 @@ politeness: $(VENV)/.dev ## measure what the limiter does to a service that bear
 
 long-replay: $(VENV)/.dev ## kill a replay of 1,000,000 events ten times, resume it, verify it; ARGS="--events 100000"
 	@$(BIN)/python -m bench.long_replay $(ARGS)
+
+scraping: $(VENV)/.dev ## measure what metrics cost the worker, and how long a scrape takes under full load
+	@$(BIN)/python -m bench.scraping $(ARGS)
 
 wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	@$(BIN)/python scripts/wheel_test.py "$$($(PYTHON) scripts/bootstrap.py uv)"

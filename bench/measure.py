@@ -7,12 +7,12 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from bench.contestants import Contestant, Job
+from bench.contestants import Job
 from bench.figures import Result, Sample, percentile, speed, zipf
 from bench.workloads import Workload
 from enricher.testing.contacts import contacts
@@ -28,7 +28,15 @@ SENT = "bench-sent"
 """Header with the time at which the event was written, nanoseconds."""
 
 
-def measure(workload: Workload, contestant: Contestant, brokers: str, events: int) -> Result:
+class Starts(Protocol):
+    """A program that can be measured, as ``Contestant`` is one."""
+
+    def start(self, job: Job) -> Program:
+        """Start it."""
+        ...
+
+
+def measure(workload: Workload, contestant: Starts, brokers: str, events: int) -> Result:
     """Start service and program, wait until every event is in the output, and tell what it took."""
     topic, output = unique_name("bench"), unique_name("bench-out")
     create_topic(brokers, topic, partitions=PARTITIONS)
@@ -106,7 +114,7 @@ def _write(job: Job, records: list[Sent], rate: int) -> None:
 class _Watch:
     """A program while it runs, and what comes out of it."""
 
-    def __init__(self, contestant: Contestant, job: Job, service: str) -> None:
+    def __init__(self, contestant: Starts, job: Job, service: str) -> None:
         self._job = job
         self._service = service
         self._consumer = Consumer(
