@@ -56,6 +56,11 @@ class Decoder:
             self._readers |= dict.fromkeys(JsonReader.BEGINNINGS, self._json.read)
         if encoding != "json":
             self._readers |= {_CONFLUENT: self._avro.read_prefixed, _SINGLE_OBJECT: self._avro.read_single_object}
+        self._why_headers_say_nothing = f"the record has the header {SCHEMA_ID_HEADER}, but " + (
+            "input.format is json"
+            if encoding == "json"
+            else "there is no schema registry to ask: set schema_registry.url"
+        )
         self._expected = {"auto": "JSON or Avro", "json": "JSON", "avro": "Avro"}[encoding]
 
     def decode(self, record: Record) -> Event:
@@ -81,9 +86,11 @@ class Decoder:
                     return self._avro.read_by_header(schema_id, value, record)
         reader = self._readers.get(value[0])
         if reader is None:
+            headed = any(name == SCHEMA_ID_HEADER for name, _ in record.headers)
             raise Rejected(
                 Stage.DECODE,
                 "UnknownEncoding",
-                f"the value begins with the byte {value[0]:02x}, which no {self._expected} event does",
+                f"the value begins with the byte {value[0]:02x}, which no {self._expected} event does"
+                + (f"; {self._why_headers_say_nothing}" if headed else ""),
             )
         return reader(value, record)

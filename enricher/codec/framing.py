@@ -1,7 +1,7 @@
 """How an output tells its schema: before the body, or in a header.
 
 Invariant: an input's header that tells the schema of its value never gets to an output, whose value has another one: a
-reader would take the header's word for it.
+reader would take the header's word for it. One that tells the schema of its key does, as the key is the input's.
 """
 
 from dataclasses import dataclass, field

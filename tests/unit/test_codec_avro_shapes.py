@@ -263,6 +263,25 @@ def test_where_only_json_is_read_the_header_says_nothing() -> None:
         assert decoder.decode(record).customer_id == "C"
 
 
+@pytest.mark.parametrize(
+    ("decoder", "words"),
+    [
+        (Decoder(), "but there is no schema registry to ask: set schema_registry.url"),
+        (Decoder(encoding="json", registry=KnownSchemas()), "but input.format is json"),
+    ],
+)
+def test_where_the_header_is_needed_its_want_is_told(decoder: Decoder, words: str) -> None:
+    """A body alone begins with any byte."""
+    headers: list[tuple[str, bytes | None]] = [("__value_schema_id", b"\x01" + GUID)]
+    with pytest.raises(Rejected) as caught:
+        decoder.decode(Record("t", 0, 0, TIMESTAMP, None, b"\x0cCONNOR", headers))
+    assert caught.value.cause == "UnknownEncoding"
+    assert caught.value.message.endswith(words)
+    with pytest.raises(Rejected) as caught:
+        decoder.decode(Record("t", 0, 0, TIMESTAMP, None, b"\x0cCONNOR", []))
+    assert "__value_schema_id" not in caught.value.message
+
+
 @pytest.mark.parametrize(("key", "data"), [(8, b"\x00\x00\x00\x00\x08"), (GUID, b"")])
 def test_an_unknown_id_is_asked_for(key: int | bytes, data: bytes) -> None:
     """Then it is known, or that there is none; which may be forgotten again."""

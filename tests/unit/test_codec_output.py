@@ -209,8 +209,9 @@ def test_framings(framing: Framing, start: bytes, headers: Headers) -> None:
     data = encoder.encode(value, SOURCE)
     assert data == start + Encoder().encode(value)[len(HEADER) :]
     assert encoder.headers(SOURCE) == [("a", b"1"), ("b", None), *headers]
-    plain = Record("contacts", 3, 42, 0, None, b"", [("a", b"1")])
-    assert encoder.headers(plain) == [("a", b"1"), *headers]
+    of_the_key: Headers = [("a", b"1"), ("__key_schema_id", b"\x01" + bytes(16))]
+    plain = Record("contacts", 3, 42, 0, None, b"", of_the_key)
+    assert encoder.headers(plain) == [*of_the_key, *headers]
     registry = SimpleNamespace(
         get_schema=lambda _: SimpleNamespace(schema_str=ENRICHED_CONTACT.text),
         get_schema_by_guid=lambda _: SimpleNamespace(schema_str=ENRICHED_CONTACT.text),

@@ -64,6 +64,13 @@ def test_the_record_is_untouched_and_the_cause_comes_back(
     )
 
 
+def test_what_tells_the_schemas_of_key_and_value_stays() -> None:
+    """Of a dead letter it is true: the bytes are the input's. Without it nobody could read them."""
+    told: Headers = [("__key_schema_id", b"\x01" + bytes(16)), ("__value_schema_id", b"\x01" + bytes(range(16)))]
+    letter = dead_letter(Record("t", 0, 0, 0, b"k", b"v", told), Rejected(Stage.LOOKUP, "Timeout", "late"), "dlq")
+    assert letter.headers[:2] == told
+
+
 @given(record=records, rejected=rejections, times=st.integers(2, 5))
 def test_dead_letters_of_dead_letters_do_not_pile_up(record: Record, rejected: Rejected, times: int) -> None:
     """However often one comes back, it has one cause, the last, and says how often it was."""
