@@ -59,10 +59,22 @@ def list_schemas(
 
 
 @app.command(epilog="Example: enricher schema show EnrichedContact > EnrichedContact.avsc")
-def show(name: Name, *, as_json: Json = False) -> None:
+def show(
+    name: Name,
+    *,
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="Print the JSON Schema of what output.format: json writes instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Print a schema as it is in its file. With --json, on one line."""
     schema = find(name, as_json=as_json)
-    typer.echo(json.dumps(schema.raw) if as_json else schema.text.rstrip("\n"))
+    if json_schema:
+        from enricher.cli import schema_json  # noqa: PLC0415  as fastavro
+
+        typer.echo(json.dumps(schema_json.json_schema(schema), indent=None if as_json else 2))
+    else:
+        typer.echo(json.dumps(schema.raw) if as_json else schema.text.rstrip("\n"))
 
 
 @app.command(epilog="Example: enricher schema describe EnrichedContact")
