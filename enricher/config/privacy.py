@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from enricher.config.contradiction import Contradiction, Rule, Values
+from enricher.config.credential_rules import needs
 from enricher.config.problems import bad_value
 from enricher.config.transport import Text
-from enricher.config.transport_rules import needs
 from enricher.config.values import Section, split
 from enricher.privacy import Action, why_not
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from enricher.config.problems import bad_value
-from enricher.config.transport import Text, Token, Username
+from enricher.config.transport import Basic, Text, Tls, Token
 from enricher.config.units import Duration
 from enricher.config.values import Section, check_http_url, split
 
@@ -42,14 +42,6 @@ Keys = Annotated[
 Urls = Annotated[str, AfterValidator(_check_urls), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 
 
-class RegistryBasic(Section):
-    """A user name and a password with each request."""
-
-    username: Username = Field(default="", description="User name for basic authentication.")
-    password: Text = Field(default="", repr=False, description="Its password.")
-    password_file: Text = Field(default="", description="File with the password, instead; read at start.")
-
-
 class RegistryBearer(Section):
     """A token with each request."""
 
@@ -60,20 +52,16 @@ class RegistryBearer(Section):
 class RegistryAuth(Section):
     """How the worker proves who it is; one kind at most."""
 
-    basic: RegistryBasic = Field(default_factory=RegistryBasic)
+    basic: Basic = Field(default_factory=Basic)
     bearer: RegistryBearer = Field(default_factory=RegistryBearer)
 
 
-class RegistryTls(Section):
-    """Certificates."""
+class RegistryTls(Tls):
+    """Certificates; the files are read at start."""
 
     ca_file: Text = Field(
         default="", description="PEM file of the certificate authorities to trust, instead of the public ones."
     )
-    cert_file: Text = Field(default="", description="PEM file of the client's certificate, for mutual TLS.")
-    key_file: Text = Field(default="", description="PEM file of the certificate's private key.")
-    key_password: Text = Field(default="", repr=False, description="Password of the private key.")
-    key_password_file: Text = Field(default="", description="File with that password, instead; read at start.")
 
 
 class SchemaRegistry(Section):
