@@ -1,4 +1,4 @@
-"""The reference implementation of Avro, run in one JVM for a whole file of values."""
+"""Java programs, on the reference implementation of Avro and on Kafka's libraries; one JVM for a file of values."""
 
 import os
 import struct
@@ -15,7 +15,11 @@ TIMEOUT = 300
 
 
 class Java:
-    """Compiles Java sources against Avro's library, and runs them. ``folder`` takes the classes and the files."""
+    """Compiles Java sources against the libraries of ``jars.txt``, and runs them.
+
+    Args:
+        folder: takes the classes.
+    """
 
     def __init__(self, folder: Path) -> None:
         paths = jars.fetch(jars.cache_folder("avro-java"), jars.pinned(HERE / "jars.txt"))
@@ -27,17 +31,23 @@ class Java:
     def compile(self, *sources: Path) -> None:
         """Compile; warnings do not matter."""
         classpath = os.pathsep.join(map(str, self._libraries))
-        self._run("-jar", self._compiler, "-17", "-nowarn", "-cp", classpath, "-d", self._folder, *sources)
+        _run(self._java, "-jar", self._compiler, "-17", "-nowarn", "-cp", classpath, "-d", self._folder, *sources)
+
+    def command(self, name: str) -> tuple[str, ...]:
+        """What runs a class that was compiled; arguments go behind."""
+        classpath = os.pathsep.join(map(str, (self._folder, *self._libraries)))
+        return (self._java, "-Xmx512m", "-cp", classpath, name)
 
     def run(self, name: str, *arguments: object) -> str:
         """Run a class that was compiled; returns what it printed."""
-        return self._run("-cp", os.pathsep.join(map(str, (self._folder, *self._libraries))), name, *arguments)
+        return _run(*self.command(name), *arguments)
 
-    def _run(self, *arguments: object) -> str:
-        command = [self._java, "-Xmx512m", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        assert done.returncode == 0, f"{command[:6]} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        return done.stdout
+
+def _run(*arguments: object) -> str:
+    command = [*map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, f"{command[:6]} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
 
 
 class Framed(NamedTuple):
