@@ -15,7 +15,7 @@ def _advice(of: AvroType, path: str, seen: set[int]) -> Iterator[str]:
         return
     if of.name:
         seen.add(id(of))
-    place = path or "the whole"
+    place = path or "the schema"
     if of.kind == "enum" and of.default is None:
         yield f"{place}: the enum {of.short_name} has no default, so that a symbol can never be added"
     if of.items is not None:

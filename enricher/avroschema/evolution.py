@@ -4,12 +4,14 @@ A schema is FULL_TRANSITIVE-compatible if with every version before it each read
 and writers may be upgraded in any order, and what was written years ago can still be read.
 """
 
+import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from enricher.avroschema.compatibility import Violation, unreadable
 from enricher.avroschema.types import NO_DEFAULT, AvroField, AvroType
 
+_TOP = "the schema"
 _HELP = {
     "default": "give the field a default",
     "type": "keep the type, and add a field of another name for what is new",
@@ -37,8 +39,9 @@ class Break(NamedTuple):
     def words(self) -> str:
         """For a person: who cannot read what, why, and what to do."""
         path, rule, message = self.violation
-        who = f"readers with {self.reader} cannot read what is written with {self.writer}"
-        return f"{path or 'the whole'}: {message}. So {who}; {_HELP[rule]}."
+        fail = "misread" if rule == "logical-type" else "cannot read"  # the bytes can be read, and mean something else
+        who = f"readers with {self.reader} {fail} what is written with {self.writer}"
+        return f"{path or _TOP}: {message}. So {who}; {_HELP[rule]}."
 
 
 def breaks(new: AvroType, new_name: str, old: AvroType, old_name: str) -> list[Break]:
@@ -54,7 +57,7 @@ def differences(old: AvroType, new: AvroType) -> list[str]:
 
 
 def _differences(old: AvroType, new: AvroType, path: str, seen: set[tuple[int, int]]) -> Iterator[str]:
-    place = path or "the whole"
+    place = path or _TOP
     old, new, note = _without_null(old, new)
     if note:
         yield f"{place}: {note}"
@@ -95,7 +98,8 @@ def _symbols(old: AvroType, new: AvroType, place: str) -> Iterator[str]:
     if removed := [symbol for symbol in old.symbols if symbol not in new.symbols]:
         yield f"{place}: the symbols {', '.join(removed)} were removed"
     if old.default != new.default:
-        yield f"{place}: the symbol for what a reader does not know was {old.default} and is {new.default}"
+        was, now = old.default or "none", new.default or "none"
+        yield f"{place}: the symbol for what a reader does not know was {was} and is {now}"
 
 
 def _fields(old: AvroType, new: AvroType, path: str, seen: set[tuple[int, int]]) -> Iterator[str]:
@@ -122,4 +126,4 @@ def _fields(old: AvroType, new: AvroType, path: str, seen: set[tuple[int, int]])
 
 
 def _default(field: AvroField) -> str:
-    return "without a default" if field.default is NO_DEFAULT else f"with the default {field.default!r}"
+    return "without a default" if field.default is NO_DEFAULT else f"with the default {json.dumps(field.default)}"

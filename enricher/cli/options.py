@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -33,21 +34,32 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
-def load_settings_or_exit(config: Path | None, overrides: list[str] | None, *, as_json: bool = False) -> "Loaded":
+def load_settings_or_exit(
+    config: Path | None,
+    overrides: list[str] | None,
+    *,
+    as_json: bool = False,
+    unneeded: Mapping[str, str] | None = None,
+) -> "Loaded":
     """The settings from file, environment and command line.
 
     Args:
         config: the file, if one was named.
         overrides: ``NAME=VALUE`` each.
         as_json: print mistakes as JSON to stdout rather than as text to stderr.
+        unneeded: settings that a worker must have and this command does without, with any values.
 
     Raises:
         typer.Exit: with 2, when every mistake has been printed.
     """
     from enricher.config import ConfigError, load  # noqa: PLC0415  pydantic is slow to import
+    from enricher.config.sources import Source  # noqa: PLC0415
 
+    beneath = Source()
+    for name, value in (unneeded or {}).items():
+        beneath.add(name, value, "unneeded")
     try:
-        return load(config, os.environ, overrides or ())
+        return load(config, os.environ, overrides or (), beneath=[beneath])
     except ConfigError as error:
         tell_problems(error, as_json=as_json)
         raise typer.Exit(MISUSED) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enricher.cli.options import FOUND_WRONG, Json
+from enricher.cli.schema_lines import print_lines
 from enricher.cli.schema_refs import Named, find_or_read, read_file
 
 if TYPE_CHECKING:
@@ -49,12 +50,10 @@ def check(
         }
         typer.echo(json.dumps(document))
     else:
-        for broken in found:
-            typer.echo(f"wrong  {broken.words}")
-        for note in notes:
-            typer.echo(f"note   {note}")
         names = ", ".join(version.label for version in versions)
-        typer.echo(f"{'not compatible' if found else 'compatible'}: {names}")
+        verdict = f"{'not compatible' if found else 'compatible'}: {names}"
+        lines = [*(f"wrong  {broken.words}" for broken in found), *(f"note   {note}" for note in notes)]
+        print_lines([*lines, verdict], " " * len("wrong  "))
     if found:
         raise typer.Exit(FOUND_WRONG)
 
@@ -74,13 +73,11 @@ def diff(
     if as_json:
         typer.echo(json.dumps({"differences": changed, "breaks": [_to_json(each) for each in broken]}))
         return
-    for line in changed:
-        typer.echo(f"changed  {line}")
-    for each in broken:
-        typer.echo(f"breaks   {each.words}")
+    lines = [*(f"changed  {line}" for line in changed), *(f"breaks   {each.words}" for each in broken)]
     if not broken:
         same = "nothing was changed; " if not changed else ""
-        typer.echo(f"{same}each version reads what the other writes")
+        lines.append(f"{same}each version reads what the other writes")
+    print_lines(lines, " " * len("changed  "))
 
 
 def _released_of(schema: Named) -> list[Named]:

@@ -20,12 +20,20 @@ from enricher.cli.options import (
     load_settings_or_exit,
     tell_problems,
 )
+from enricher.cli.schema_lines import print_lines
 from enricher.cli.schema_refs import find
 
 if TYPE_CHECKING:
     from enricher.registry import Registered, RegistryClient, Report
 
 OUTPUT = "EnrichedContact"
+
+_UNNEEDED = {
+    "kafka.bootstrap_servers": "unneeded:9092",
+    "input.topics": "unneeded-input",
+    "service.url": "http://unneeded/",
+}
+"""What registering a schema does without, so that it takes no whole configuration of a worker."""
 
 
 def publish(
@@ -48,16 +56,18 @@ def publish(
     """Register a schema in the schema registry.
 
     One that is registered already keeps its id. It is held against every version of the subject first: what it breaks
-    for whom is told in words, and exit code 3 says that it was not registered.
+    for whom is told in words, and exit code 3 says that it was not registered. Of the settings it needs those of
+    schema_registry, and output.topic unless the subject is given.
     """
     schema = find(name, as_json=as_json)
-    settings = load_settings_or_exit(config, overrides, as_json=as_json).settings
+    if subject is None and schema.name != OUTPUT:
+        _exit(f"say with --subject where {schema.name} belongs", MISUSED, as_json=as_json)
+    unneeded = _UNNEEDED if subject is None else {**_UNNEEDED, "output.topic": "unneeded-output"}
+    settings = load_settings_or_exit(config, overrides, as_json=as_json, unneeded=unneeded).settings
     from enricher.cli.codecs import open_registry, output_subject  # noqa: PLC0415
     from enricher.config import ConfigError  # noqa: PLC0415
     from enricher.registry import RegistryError  # noqa: PLC0415  `--help` does without these
 
-    if subject is None and schema.name != OUTPUT:
-        _exit(f"say with --subject where {schema.name} belongs", MISUSED, as_json=as_json)
     try:
         registry = open_registry(settings)
         if registry is None:
@@ -111,7 +121,7 @@ def _tell_report(report: "Report", *, as_json: bool, dry_run: bool) -> None:
         }
         typer.echo(json.dumps(document))
         return
-    typer.echo(report.words)
+    print_lines(report.words.splitlines(), "  ")
     if report.accepted is False:
         typer.echo(f"the registry's own rules do not let it follow under {report.subject}")
     typer.echo("it would be registered" if ok else "it is not registered")

@@ -21,8 +21,8 @@ class Named(NamedTuple):
     type: "AvroType"
 
 
-def find(name: str, *, as_json: bool) -> "Schema":
-    """One of ours: NAME, or NAME@VERSION.
+def find(name: str, *, as_json: bool, or_else: str = "") -> "Schema":
+    """One of ours: NAME, or NAME@VERSION. ``or_else`` tells what else could have been named.
 
     Raises:
         typer.Exit: there is none of that name; it has been said.
@@ -34,7 +34,7 @@ def find(name: str, *, as_json: bool) -> "Schema":
     if schema is None:
         known = [*SCHEMAS]
         details: dict[str, Any] = {"error": "unknown-schema", "name": name, "known": known}
-        _exit(f"there is no schema {name}; there are {', '.join(known)}", details, as_json=as_json)
+        _exit(f"there is no schema {name}; there are {', '.join(known)}{or_else}", details, as_json=as_json)
     if not at:
         return schema
     for released in RELEASED[plain]:
@@ -72,7 +72,7 @@ def find_or_read(name: str, *, as_json: bool) -> Named:
         return read_file(Path(name), as_json=as_json)
     from enricher.avroschema import parse  # noqa: PLC0415
 
-    schema = find(name, as_json=as_json)
+    schema = find(name, as_json=as_json, or_else=", and no file of that name either")
     return Named(name if "@" in name else f"{schema.name} (current)", schema.raw, parse(schema.raw))
 
 

@@ -30,8 +30,8 @@ def schema(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
-def on_terminal(columns: int, *arguments: str) -> list[str]:
-    """The lines that a terminal of that width shows, without colours."""
+def on_terminal(columns: int, *arguments: str, code: int = 0) -> list[str]:
+    """The lines that a terminal of that width shows, without colours; it ends with that exit code."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
@@ -45,7 +45,7 @@ def on_terminal(columns: int, *arguments: str) -> list[str]:
             pass
         finally:
             os.close(ours)
-    assert run.returncode == 0
+    assert run.returncode == code
     return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
 
 
@@ -219,6 +219,18 @@ def test_check_explains_what_is_not(tmp_path: Path) -> None:
     assert (broken["path"], broken["rule"], broken["writer"]) == ("mood", "default", "CustomerContact@1")
 
 
+def test_findings_fit_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They break between words, and go on behind an indent."""
+    file = written(tmp_path, "new.avsc", lambda raw: raw["fields"].append({"name": "mood", "type": "string"}))
+    monkeypatch.chdir(tmp_path)
+    for arguments, code in ((("check", "new.avsc"), 3), (("diff", "CustomerContact@1", "new.avsc"), 0)):
+        shown = on_terminal(80, *arguments, code=code)
+        whole = schema(*arguments[:1], *(file if name == "new.avsc" else name for name in arguments[1:])).stdout
+        assert max(map(len, shown)) <= 80
+        assert " ".join(" ".join(shown).split()) == " ".join(whole.split()).replace(file, "new.avsc")
+        assert [line for line in shown if line.startswith("  ")]
+
+
 def test_check_holds_every_version_against_every_other(tmp_path: Path) -> None:
     """Of a schema that is none of ours, those that are given; the first and the third, too."""
 
@@ -254,6 +266,26 @@ def test_diff_tells_changes_and_what_they_break(tmp_path: Path) -> None:
     assert [len(document["differences"]), len(document["breaks"])] == [1, 1]
     file = written(tmp_path, "more.avsc", lambda raw: raw["fields"][0].update(default=""))
     assert "each version reads" in schema("diff", file, "CustomerContact@1").stdout
+
+
+def test_diff_tells_defaults_and_misreading_as_they_are(tmp_path: Path) -> None:
+    """Null is no Python word; and an instant that is read as a number is not unreadable, but wrong."""
+    file = written(tmp_path, "new.avsc", lambda raw: raw["fields"][2].update(type="long"))
+    assert "CustomerContact@1 misread what is written with" in schema("diff", "CustomerContact@1", file).stdout
+    file = written(tmp_path, "less.avsc", lambda raw: raw["fields"].pop(3))
+    assert schema("diff", "CustomerContact@1", file).stdout.splitlines()[0] == (
+        "changed  channel: the field was removed; it was with the default null"
+    )
+
+
+def test_diff_of_what_is_neither_a_schema_nor_a_file() -> None:
+    """Both could have been meant."""
+    result = schema("diff", "CustomerContact", "nowhere.avsc")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "enricher schema: there is no schema nowhere.avsc; there are CustomerContact, EnrichedContact, "
+        "and no file of that name either\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,18 @@ def test_the_inputs_schema_may_be_published_too(server: RegistryServer) -> None:
     assert registered(server, "in-value") == 1
 
 
+def test_publishing_takes_no_configuration_of_a_worker(server: RegistryServer) -> None:
+    """Who deploys schemas has the registry, and the topic or the subject."""
+    told = f"--set=schema_registry.url={server.url}"
+    result = CliRunner().invoke(app, ["publish", "CustomerContact", "--subject", "in-value", told])
+    assert (result.exit_code, registered(server, "in-value")) == (0, 1)
+    result = CliRunner().invoke(app, ["publish", told, "--set=output.topic=out"])
+    assert (result.exit_code, registered(server, "out-value")) == (0, 1)
+    result = CliRunner().invoke(app, ["publish", told, "--json"])
+    assert result.exit_code == 2
+    assert [problem["name"] for problem in json.loads(result.stdout)["problems"]] == ["output.topic"]
+
+
 def test_what_cannot_be_done_is_told(server: RegistryServer, tmp_path: Path) -> None:
     """Without a registry, without its certificate, and without its answer; as JSON, too."""
     without = CliRunner().invoke(app, ["publish", *arguments()])
