@@ -6,7 +6,7 @@ schema; a secret that stands in a file is read here, once.
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -29,9 +29,11 @@ from enricher.registry import (
     Fetcher,
     Registered,
     RegistryClient,
+    RegistryError,
     RegistryRefused,
     SubjectStrategy,
     ensure,
+    examine,
     subject_of,
 )
 from enricher.schemas import ENRICHED_CONTACT
@@ -158,7 +160,15 @@ def _open_encoder(settings: Settings, registry: RegistryClient | None) -> Encode
     register = settings.schema_registry.auto_register
     given = ensure(registry, output_subject(settings), ENRICHED_CONTACT.text, register=register)
     log.info("output_schema_known", subject=given.subject, id=given.schema_id)
+    _tell_whom_it_breaks(registry, given.subject)
     return Encoder(framing_of(settings, given))
+
+
+def _tell_whom_it_breaks(registry: RegistryClient, subject: str) -> None:
+    """What is registered may go with no other version, if the registry's own rules are lax. Then it is told whom."""
+    with suppress(RegistryError):  # the id is known, which is all that is needed
+        for broken in examine(registry, subject, ENRICHED_CONTACT.text).breaks:
+            log.warning("output_schema_breaks", subject=subject, reason=broken.words)
 
 
 def framing_of(settings: Settings, given: Registered) -> Framing:

@@ -52,12 +52,13 @@ def _output(settings: Settings, registry: RegistryClient) -> Iterator[Finding]:
         yield Finding(_WHAT, True, f"{settings.schema_registry.url} answers")
         return
     subject = output_subject(settings)
-    found = find(registry, subject, ENRICHED_CONTACT.text)
+    found, report = find(registry, subject, ENRICHED_CONTACT.text), examine(registry, subject, ENRICHED_CONTACT.text)
     if found is not None:
         framing_of(settings, found)
-        yield Finding(_WHAT, True, f"{subject} has the output's schema, with the id {found.schema_id}")
+        told = f"{subject} has the output's schema, with the id {found.schema_id}"
+        broken = f", and versions that it does not go with:\n{report.words}" if report.breaks else ""
+        yield Finding(_WHAT, True, told + broken)
         return
-    report = examine(registry, subject, ENRICHED_CONTACT.text)
     if report.accepted is False:
         remedy = "let whoever owns the subject compare it with `enricher schema show EnrichedContact`"
         yield Finding(_WHAT, False, f"it would not take the output's schema under {subject}:\n{report.words}", remedy)

@@ -1,12 +1,19 @@
 """What the worker asks of a schema registry: of one in this process, and of a real one (Apicurio)."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from typer.testing import CliRunner
 
-from enricher.codec.avro_input import WriterSchema
+from enricher.cli.codecs import open_codecs, output_reader
+from enricher.cli.registry_checks import check_registry
+from enricher.cli.schema import app
+from enricher.codec.avro_input import SchemaNeeded, WriterSchema
+from enricher.config import Settings, load
+from enricher.model import Enriched, Enrichment, Event, OfferHistory, Record, Rejected, Status
 from enricher.registry import (
     RegistryClient,
     RegistryRefused,
@@ -16,6 +23,7 @@ from enricher.registry import (
     subject_of,
 )
 from enricher.schemas import ENRICHED_CONTACT
+from enricher.stats import Stats
 from enricher.testing.registry import RegistryServer
 from tests.contract.registries import AnyRegistry, record
 from tests.harness.clients import unique_name
@@ -140,6 +148,112 @@ def test_schemas_that_refer_to_others(client: RegistryClient, subject: str) -> N
         found = other.writer_schema(schema_id)
     assert found is not None
     assert [schema["name"] for schema in found.references] == names[:2]
+
+
+OUTPUT = Enriched(
+    Event("E-1", "CONNOR", 0, None, None, None, None, {}),
+    OfferHistory("CONNOR", 1, 1, ()),
+    Enrichment("in", 0, 7, "1", 1, Status.NO_HISTORY),
+)
+
+
+def settings(registry: AnyRegistry, topic: str, *overrides: str) -> Settings:
+    """Of a worker that writes to that topic."""
+    told = {
+        "kafka.bootstrap_servers": "a:9092",
+        "input.topics": "in",
+        "service.url": "http://host/path",
+        "output.topic": topic,
+        "schema_registry.url": registry.url,
+        "schema_registry.timeout": "60s",
+    }
+    return load(None, {}, [*(f"{name}={value}" for name, value in told.items()), *overrides]).settings
+
+
+@pytest.mark.parametrize("strategy", SubjectStrategy)
+def test_a_worker_finds_or_makes_the_id_of_its_output(registry: AnyRegistry, strategy: SubjectStrategy) -> None:
+    """By each strategy; what it writes is read by the id, and nothing is registered unless the settings say so."""
+    chosen, topic = f"schema_registry.subject_strategy={strategy}", unique_name("out")
+    if strategy is not SubjectStrategy.RECORD:  # that subject has no topic in it, so another test may have made it
+        with pytest.raises(RegistryRefused, match=r"is not registered under .*: run `enricher schema publish`"):
+            open_codecs(settings(registry, topic, chosen), Stats())
+    for register in ("true", "false"):
+        told = settings(registry, topic, chosen, f"schema_registry.auto_register={register}")
+        with closing(open_codecs(told, Stats())) as codecs, output_reader(told) as reader:
+            value = codecs.encoder.encode(OUTPUT, Record("in", 0, 7, 0, None, b"", []))
+            assert value[:1] == b"\x00"
+            assert reader.decode(value) == OUTPUT
+
+
+def test_an_input_is_read_by_its_id(registry: AnyRegistry, client: RegistryClient, subject: str) -> None:
+    """Once its schema was fetched; an id that there is not makes a dead letter after some tries."""
+    topic = unique_name("out")
+    made = ensure(client, subject, text(("customerId", "string"), ("shop", "int")), register=True)
+    told = settings(registry, topic, "schema_registry.auto_register=true")
+    with closing(open_codecs(told, Stats())) as codecs:
+
+        def read(schema_id: int) -> Event:
+            value = b"\x00" + schema_id.to_bytes(4, "big") + b"\x0cCONNOR\x54"
+            record = Record("in", 0, 7, 0, None, value, [])
+            with pytest.raises(SchemaNeeded) as needed:
+                codecs.decoder.decode(record)
+            assert codecs.fetcher is not None
+            asyncio.run(codecs.fetcher.fetch(needed.value.key))
+            return codecs.decoder.decode(record)
+
+        event = read(made.schema_id)
+        assert (event.customer_id, event.attributes) == ("CONNOR", {"shop": "42"})
+    with closing(open_codecs(told, Stats())) as codecs, pytest.raises(Rejected, match="UnknownSchemaId"):
+        read(999_999)
+
+
+def test_the_commands_publish_and_check(registry: AnyRegistry) -> None:
+    """Nothing by a dry run; then the output's schema; then it is there."""
+    topic = unique_name("out")
+    told = settings(registry, topic)
+    arguments = [f"--set=schema_registry.url={registry.url}", f"--set=output.topic={topic}"]
+
+    def publish(*words: str) -> str:
+        result = CliRunner().invoke(app, ["publish", *words, *arguments])
+        assert result.exit_code == 0
+        return result.stdout
+
+    assert "it would be registered" in publish("--dry-run")
+    [missing] = check_registry(told)
+    assert (missing.ok, "run `enricher schema publish`" in missing.remedy) == (False, True)
+    assert publish().startswith(f"registered: {topic}-value has the id")
+    assert json.loads(publish("--json"))["result"] == "registered already"
+    [there] = check_registry(told)
+    assert there.ok
+    assert f"{topic}-value has the output's schema" in there.message
+
+
+def test_a_command_tells_whom_it_would_break(registry: AnyRegistry, client: RegistryClient) -> None:
+    """And registers nothing."""
+    topic = unique_name("out")
+    raw = json.loads(ENRICHED_CONTACT.text)
+    raw["fields"] = [field for field in raw["fields"] if field["name"] != "enrichment"]
+    ensure(client, f"{topic}-value", json.dumps(raw), register=True)
+    client._client.set_compatibility(f"{topic}-value", "FULL")
+    arguments = [f"--set=schema_registry.url={registry.url}", f"--set=output.topic={topic}"]
+    result = CliRunner().invoke(app, ["publish", "--force", *arguments])
+    assert result.exit_code == 3
+    assert f"readers with this schema cannot read what is written with version 1 of {topic}-value" in result.stdout
+    assert "the registry's own rules do not let it follow" in result.stdout
+    assert len(client.versions(f"{topic}-value")) == 1
+
+
+def test_a_registry_without_guids_is_told(registry: AnyRegistry) -> None:
+    """Ids in headers are GUIDs, which Apicurio does not have."""
+    wanted = ["schema_registry.framing=header", "schema_registry.auto_register=true"]
+    told = settings(registry, unique_name("out"), *wanted)
+    if isinstance(registry, RegistryServer):
+        open_codecs(told, Stats()).close()
+        return
+    with pytest.raises(
+        RegistryRefused, match=r"gives its schemas no GUIDs, which schema_registry\.framing: header needs"
+    ):
+        open_codecs(told, Stats())
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,17 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
 from enricher.cli.codecs import Codecs, open_codecs, open_registry, output_reader
 from enricher.codec import JsonEncoder
 from enricher.codec.avro_input import SchemaNeeded, fingerprint_of
 from enricher.config import ConfigError, Settings, load
 from enricher.model import Enriched, Enrichment, Event, OfferHistory, Record, Rejected, Status
-from enricher.registry import RegistryAway, RegistryError, RegistryRefused
+from enricher.registry import RegistryAway, RegistryClient, RegistryError, RegistryRefused
 from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT
 from enricher.stats import Stats
 from enricher.testing.registry import RegistryServer
@@ -103,6 +105,45 @@ def test_the_schema_is_registered_where_it_belongs(server: RegistryServer, strat
         opened(server, choice)
     opened(server, choice, "schema_registry.auto_register=true").close()
     opened(server, choice).close()
+
+
+def lax(server: RegistryServer) -> None:
+    """Give the output's subject a version that ours does not go with; its rules allow that."""
+    raw = json.loads(ENRICHED_CONTACT.text)
+    raw["fields"] = [field for field in raw["fields"] if field["name"] != "enrichment"]
+    server.register("out-value", raw)
+    server.answer("PUT", "/config/out-value", {"compatibility": "NONE"}, None)
+
+
+@pytest.mark.parametrize("by", ["somebody", "the worker"])
+def test_whom_the_output_breaks_is_told_at_start(server: RegistryServer, by: str) -> None:
+    """Though the registry's rules let it, and whoever registered it; the worker starts."""
+    lax(server)
+    if by == "somebody":
+        server.register("out-value", ENRICHED_CONTACT.raw)
+    with capture_logs() as logs:
+        opened(server, "schema_registry.auto_register=true").close()
+    [warned] = [line for line in logs if line["event"] == "output_schema_breaks"]
+    assert (warned["log_level"], warned["subject"]) == ("warning", "out-value")
+    assert warned["reason"].startswith(
+        "enrichment: it is not written, and the reader has no default for it. So readers"
+    )
+
+
+def _gone(_client: RegistryClient, _subject: str) -> NoReturn:
+    raise RegistryAway("the registry does not answer")
+
+
+def test_a_registry_that_goes_meanwhile_keeps_no_worker_from_starting(
+    server: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id is known."""
+    lax(server)
+    server.register("out-value", ENRICHED_CONTACT.raw)
+    monkeypatch.setattr(RegistryClient, "versions", _gone)
+    with capture_logs() as logs, closing(opened(server)) as codecs:
+        assert codecs.encoder.encode(OUTPUT, record(b""))[:5] == b"\x00\x00\x00\x00\x02"
+    assert [line["event"] for line in logs] == ["output_schema_known"]
 
 
 def test_a_registry_that_is_away_is_told(server: RegistryServer) -> None:

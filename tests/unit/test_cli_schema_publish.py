@@ -148,6 +148,16 @@ def test_a_check_tells_what_is_incompatible(server: RegistryServer) -> None:
     assert (ok, "answers" in words) == (True, True)
 
 
+def test_a_check_tells_what_was_registered_all_the_same(server: RegistryServer) -> None:
+    """The worker would start, and somebody cannot read."""
+    another_output(server)
+    server.register("out-value", ENRICHED_CONTACT.raw)
+    [(_, ok, words)] = findings(server)
+    assert ok
+    assert "out-value has the output's schema, with the id 2, and versions that it does not go with:" in words
+    assert "readers with this schema cannot read what is written with version 1 of out-value" in words
+
+
 def test_a_check_tells_of_files(server: RegistryServer, tmp_path: Path) -> None:
     """Of schemas and of secrets; and of credentials that are refused."""
     publish(server)
