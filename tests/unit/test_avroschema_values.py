@@ -2,7 +2,6 @@
 
 import json
 import tracemalloc
-from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from io import BytesIO
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from enricher.avroschema import parse
 from enricher.avroschema.values import Body, InvalidBody, reader
+from tests.avro_strategies import array, record, schemas, value_of
 
 
 def number(value: int) -> bytes:
@@ -26,16 +26,6 @@ def number(value: int) -> bytes:
         zigzag >>= 7
     out.append(zigzag)
     return bytes(out)
-
-
-def record(*fields: tuple[str, Any], name: str = "R") -> dict[str, Any]:
-    """A record."""
-    return {"type": "record", "name": name, "fields": [{"name": field, "type": kind} for field, kind in fields]}
-
-
-def array(items: Any) -> dict[str, Any]:
-    """An array."""
-    return {"type": "array", "items": items}
 
 
 def logical(kind: str, name: str, **more: Any) -> dict[str, Any]:
@@ -167,60 +157,6 @@ def test_broken_and_hostile_bodies(schema: Any, data: bytes, message: str) -> No
 def test_what_takes_no_bytes_may_come_now_and_then() -> None:
     """A thousand nulls are none too many."""
     assert read(array("null"), number(900) + b"\x00") == [None] * 900
-
-
-names = st.sampled_from("abcdef")
-
-
-@st.composite
-def schemas(draw: st.DrawFn, name: str = "T") -> Any:  # noqa: PLR0911  one for each kind
-    """Schemas without logical types; named types get names of their own."""
-    simple = st.sampled_from(["null", "boolean", "int", "long", "float", "double", "bytes", "string"])
-    kind = draw(
-        simple if len(name) > 3 else simple | st.sampled_from(["record", "array", "map", "enum", "fixed", "union"])
-    )
-    if kind == "record":
-        fields = draw(st.lists(names, max_size=3, unique=True))
-        return record(*((field, draw(schemas(name + field))) for field in fields), name=name)
-    if kind == "array":
-        return array(draw(schemas(f"{name}_")))
-    if kind == "map":
-        return {"type": "map", "values": draw(schemas(f"{name}_"))}
-    if kind == "enum":
-        return {"type": "enum", "name": name, "symbols": ["A", "B"]}
-    if kind == "fixed":
-        return {"type": "fixed", "name": name, "size": draw(st.integers(0, 4))}
-    if kind == "union":
-        return ["null", draw(schemas(f"{name}_").filter(lambda of: of != "null" and not isinstance(of, list)))]
-    return kind
-
-
-def value_of(draw: Callable[[st.SearchStrategy[Any]], Any], schema: Any) -> Any:  # noqa: PLR0911  as above
-    """A value that fits."""
-    if isinstance(schema, list):
-        return draw(st.none()) if draw(st.booleans()) else value_of(draw, schema[1])
-    simple: dict[str, st.SearchStrategy[Any]] = {
-        "null": st.none(),
-        "boolean": st.booleans(),
-        "int": st.integers(-(2**31), 2**31 - 1),
-        "long": st.integers(-(2**63), 2**63 - 1),
-        "float": st.floats(width=32, allow_nan=False, allow_infinity=False),
-        "double": st.floats(allow_nan=False, allow_infinity=False),
-        "bytes": st.binary(max_size=5),
-        "string": st.text(max_size=5),
-    }
-    if isinstance(schema, str):
-        return draw(simple[schema])
-    kind = schema["type"]
-    if kind == "record":
-        return {field["name"]: value_of(draw, field["type"]) for field in schema["fields"]}
-    if kind == "array":
-        return [value_of(draw, schema["items"]) for _ in range(draw(st.integers(0, 3)))]
-    if kind == "map":
-        return {draw(names): value_of(draw, schema["values"]) for _ in range(draw(st.integers(0, 3)))}
-    if kind == "enum":
-        return draw(st.sampled_from(schema["symbols"]))
-    return draw(st.binary(min_size=schema["size"], max_size=schema["size"]))
 
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
