@@ -5,9 +5,12 @@ Invariant: nothing is registered.
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
-from enricher.cli.codecs import build_decoder, framing_of, open_registry, output_subject
+from enricher.cli.codecs import schema_files
+from enricher.cli.deriving import check_derived
 from enricher.cli.finding import Finding
+from enricher.cli.registries import framing_of, open_registry, output_subject
 from enricher.config import ConfigError, Settings
 from enricher.registry import RegistryAway, RegistryClient, RegistryError, RegistryRefused, examine, find
 from enricher.schemas import ENRICHED_CONTACT
@@ -17,15 +20,24 @@ _WHAT = "schema registry"
 
 def check_registry(settings: Settings) -> Iterator[Finding]:
     """The files of schemas, and the registry, as far as the settings name them."""
+    files: dict[bytes, Any] = {}
     if settings.schemas.path:
-        yield _schemas(settings)
+        try:
+            files = schema_files(settings)
+        except ConfigError as error:
+            yield Finding("schemas", False, "; ".join(map(str, error.problems)))
+        else:
+            yield Finding("schemas", True, f"{settings.schemas.path} can be read")
+    derived = settings.output.schema == "derived"
     if not settings.schema_registry.url:
+        if derived:
+            yield from check_derived(settings, files, None)
         return
     try:
         registry = open_registry(settings)
         assert registry is not None  # noqa: S101  there is a URL
         with closing(registry):
-            yield from _output(settings, registry)
+            yield from check_derived(settings, files, registry) if derived else _output(settings, registry)
     except ConfigError as error:
         yield Finding(_WHAT, False, "; ".join(map(str, error.problems)))
     except RegistryAway as error:
@@ -35,14 +47,6 @@ def check_registry(settings: Settings) -> Iterator[Finding]:
         yield Finding(_WHAT, False, str(error), remedy)
     except RegistryError as error:
         yield Finding(_WHAT, False, str(error))
-
-
-def _schemas(settings: Settings) -> Finding:
-    try:
-        build_decoder(settings)
-    except ConfigError as error:
-        return Finding("schemas", False, "; ".join(map(str, error.problems)))
-    return Finding("schemas", True, f"{settings.schemas.path} can be read")
 
 
 def _output(settings: Settings, registry: RegistryClient) -> Iterator[Finding]:

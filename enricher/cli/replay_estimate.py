@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from enricher.cli.codecs import build_decoder, open_registry
+from enricher.cli.codecs import build_decoder
 from enricher.cli.progress import clock
 from enricher.cli.reading import TopicReader
+from enricher.cli.registries import open_registry
 from enricher.codec.avro_input import SchemaNeeded
 from enricher.codec.writer_schemas import KnownSchemas
 from enricher.completed import Range

@@ -14,7 +14,7 @@ from enricher.cli.options import Json
 from enricher.cli.schema_changes import check, diff
 from enricher.cli.schema_fields import Field, fields
 from enricher.cli.schema_publish import publish
-from enricher.cli.schema_refs import find
+from enricher.cli.schema_refs import derive, find
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,14 +60,27 @@ def list_schemas(
 
 @app.command(epilog="Example: enricher schema show EnrichedContact > EnrichedContact.avsc")
 def show(
-    name: Name,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A schema of enricher schema list, or NAME@VERSION; see --derived.")
+    ],
     *,
+    derived: Annotated[
+        bool,
+        typer.Option(
+            "--derived",
+            help="Print what outputs have under output.schema: derived, if NAME, or the file NAME, is the input's.",
+        ),
+    ] = False,
     json_schema: Annotated[
         bool, typer.Option("--json-schema", help="Print the JSON Schema of what output.format: json writes instead.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Print a schema as it is in its file. With --json, on one line."""
+    if derived:
+        raw = derive(name, as_json=as_json).raw
+        typer.echo(json.dumps(raw) if as_json else json.dumps(raw, indent=2, ensure_ascii=False))
+        return
     schema = find(name, as_json=as_json)
     if json_schema:
         from enricher.cli import schema_json  # noqa: PLC0415  as fastavro

@@ -6,6 +6,7 @@ wanted explicitly; and nothing at all with ``--dry-run``.
 
 import json
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -21,9 +22,10 @@ from enricher.cli.options import (
     tell_problems,
 )
 from enricher.cli.schema_lines import print_lines
-from enricher.cli.schema_refs import find
+from enricher.cli.schema_refs import derive, find
 
 if TYPE_CHECKING:
+    from enricher.cli.schema_refs import Named
     from enricher.registry import Registered, RegistryClient, Report
 
 OUTPUT = "EnrichedContact"
@@ -38,9 +40,17 @@ _UNNEEDED = {
 
 def publish(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A schema of enricher schema list, or NAME@VERSION.")
+        str,
+        typer.Argument(metavar="NAME", help="A schema of enricher schema list, or NAME@VERSION; see --derived."),
     ] = OUTPUT,
     *,
+    derived: Annotated[
+        bool,
+        typer.Option(
+            "--derived",
+            help="Register what is derived of the input's schema: NAME is a file, one of ours, or a subject.",
+        ),
+    ] = False,
     subject: Annotated[
         str | None,
         typer.Option(help="Subject to register it under; by default that of output.topic, by subject_strategy."),
@@ -59,12 +69,12 @@ def publish(
     for whom is told in words, and exit code 3 says that it was not registered. Of the settings it needs those of
     schema_registry, and output.topic unless the subject is given.
     """
-    schema = find(name, as_json=as_json)
-    if subject is None and schema.name != OUTPUT:
+    schema = None if derived else find(name, as_json=as_json)
+    if schema is not None and subject is None and schema.name != OUTPUT:
         _exit(f"say with --subject where {schema.name} belongs", MISUSED, as_json=as_json)
     unneeded = _UNNEEDED if subject is None else {**_UNNEEDED, "output.topic": "unneeded-output"}
     settings = load_settings_or_exit(config, overrides, as_json=as_json, unneeded=unneeded).settings
-    from enricher.cli.codecs import open_registry, output_subject  # noqa: PLC0415
+    from enricher.cli.registries import open_registry, output_subject  # noqa: PLC0415
     from enricher.config import ConfigError  # noqa: PLC0415
     from enricher.registry import RegistryError  # noqa: PLC0415  `--help` does without these
 
@@ -73,13 +83,26 @@ def publish(
         if registry is None:
             _exit("there is no schema registry: set schema_registry.url", MISUSED, as_json=as_json)
         with closing(registry):
-            where = subject or output_subject(settings)
-            _publish(registry, where, schema.text, dry_run=dry_run, force=force, as_json=as_json)
+            if schema is None:
+                made = _derived(registry, name, as_json=as_json)
+                where, text = output_subject(settings, made.type.name), json.dumps(made.raw)
+            else:
+                where, text = output_subject(settings), schema.text
+            _publish(registry, subject or where, text, dry_run=dry_run, force=force, as_json=as_json)
     except ConfigError as error:
         tell_problems(error, as_json=as_json)
         raise typer.Exit(MISUSED) from None
     except RegistryError as error:
         _exit(str(error), FAILED, as_json=as_json)
+
+
+def _derived(registry: "RegistryClient", name: str, *, as_json: bool) -> "Named":
+    """What is derived of a file, of one of ours, or of the newest version of a subject."""
+    schema_id = None if Path(name).is_file() else registry.latest(name)
+    found = None if schema_id is None else registry.writer_schema(schema_id)
+    if found is None:
+        return derive(name, as_json=as_json)
+    return derive(name, found.references, found.raw, as_json=as_json)
 
 
 def _publish(registry: "RegistryClient", subject: str, text: str, *, dry_run: bool, force: bool, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What ``enricher schema`` takes for a schema: one of ours by its name, a released version of it, or a file."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -74,6 +75,31 @@ def find_or_read(name: str, *, as_json: bool) -> Named:
 
     schema = find(name, as_json=as_json, or_else=", and no file of that name either")
     return Named(name if "@" in name else f"{schema.name} (current)", schema.raw, parse(schema.raw))
+
+
+def derive(name: str, references: Iterable[Any] = (), raw: Any = None, *, as_json: bool) -> Named:
+    """What is derived of one of ours, of the schema in a file, or of a registry's.
+
+    Args:
+        name: of it.
+        references: schemas that it refers to.
+        raw: the registry's; found by the name if left out.
+        as_json: how to tell what is wrong.
+
+    Raises:
+        typer.Exit: there is no such schema, or nothing can be derived of it; it has been said.
+    """
+    from enricher.avroschema import InvalidSchema, parse  # noqa: PLC0415
+    from enricher.avroschema.derived import NotDerivable  # noqa: PLC0415
+    from enricher.avroschema.derived import derive as derived_of  # noqa: PLC0415
+
+    given = find_or_read(name, as_json=as_json).raw if raw is None else raw
+    try:
+        made = derived_of(given, references)
+    except (InvalidSchema, NotDerivable) as error:
+        message = f"the offer history cannot be added to {name}: {error}"
+        return _exit(message, {"error": "not-derivable", "name": name, "message": message}, as_json=as_json)
+    return Named(f"{name} (derived)", made, parse(made))
 
 
 def _exit(message: str, details: dict[str, Any], *, as_json: bool) -> NoReturn:

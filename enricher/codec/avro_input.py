@@ -35,7 +35,7 @@ SCHEMA_ID_HEADER = "__value_schema_id"
 _GUID = 17  # a one and the 16 bytes of the schema's GUID
 
 SchemaKey: TypeAlias = int | bytes
-"""How a registry's schema is called for: its id, or the 16 bytes of its GUID."""
+"""How a schema is called for: by its id, the 16 bytes of its GUID, or, of a single object, the 8 of its fingerprint."""
 
 ReadFrom: TypeAlias = Callable[[bytes, int, Record], Event]
 """Reads the event whose body begins at an offset."""
@@ -78,8 +78,10 @@ class WriterSchemas(Protocol):
 
 
 def words_of(key: SchemaKey) -> str:
-    """A schema's id or GUID, for a person."""
-    return f"with the id {key}" if isinstance(key, int) else f"with the GUID {key.hex()}"
+    """What calls for a schema, for a person."""
+    if isinstance(key, int):
+        return f"with the id {key}"
+    return f"with the {'GUID' if len(key) == _GUID - 1 else 'fingerprint'} {key.hex()}"
 
 
 def without_logical_types(schema: Any) -> Any:
@@ -163,10 +165,9 @@ class AvroReader:
             SchemaNeeded: ask the registry, and try again.
             Rejected: at stage decode.
         """
-        if schema_id is not None and len(schema_id) == _GUID and schema_id[0] == 1:
-            return self._read(schema_id[1:], value, 0, record)
-        if schema_id is not None and len(schema_id) == PREFIX and schema_id[0] == 0:
-            return self._read(int.from_bytes(schema_id[1:], "big"), value, 0, record)
+        key = key_in_header(schema_id)
+        if key is not None:
+            return self._read(key, value, 0, record)
         _reject("InvalidSchemaId", f"the header {SCHEMA_ID_HEADER} holds no schema id, nor a GUID")
 
     def _read(self, key: SchemaKey, value: bytes, start: int, record: Record) -> Event:
@@ -194,6 +195,15 @@ class AvroReader:
         if written.kind != "record":
             return _rejecting(f"it describes no record, but {written.words}")
         return _read_contact_of(written, schema) if written.name == _CONTACT.name else _read_any(written, self._paths)
+
+
+def key_in_header(schema_id: bytes | None) -> SchemaKey | None:
+    """What the header ``__value_schema_id`` tells; None if that is no id, nor a GUID."""
+    if schema_id is not None and len(schema_id) == _GUID and schema_id[0] == 1:
+        return schema_id[1:]
+    if schema_id is not None and len(schema_id) == PREFIX and schema_id[0] == 0:
+        return int.from_bytes(schema_id[1:], "big")
+    return None
 
 
 def fingerprint_of(raw: Any) -> bytes:

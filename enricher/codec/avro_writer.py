@@ -39,9 +39,21 @@ def write_enriched(value: Enriched, max_levels: int) -> bytes:
         OverflowError: a number has more than 64 bits.
         TooDeep: see there.
     """
-    history, enrichment = value.offer_history, value.enrichment
     parts: list[bytes] = []
     _contact(parts, value.contact)
+    _history(parts, value, max_levels)
+    return b"".join(parts)
+
+
+def write_history(value: Enriched, max_levels: int) -> bytes:
+    """The bytes of a derived output's last field: the history, and how it came about; else as ``write_enriched``."""
+    parts = [_SOME]
+    _history(parts, value, max_levels)
+    return b"".join(parts)
+
+
+def _history(parts: list[bytes], value: Enriched, max_levels: int) -> None:
+    history, enrichment = value.offer_history, value.enrichment
     parts += (_text(history.customer_id), _long(history.looked_up_at), _long(history.as_of))
     _offers(parts, history.offers, max_levels)
     parts += (
@@ -52,7 +64,6 @@ def write_enriched(value: Enriched, max_levels: int) -> bytes:
         _long(enrichment.attempts),
         _STATUSES[enrichment.status],
     )
-    return b"".join(parts)
 
 
 def _contact(parts: list[bytes], event: Event) -> None:

@@ -3,6 +3,7 @@
 Invariant: offers within bundles within bundles end at ``MAX_LEVELS``, on both sides.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -41,16 +42,25 @@ class Encoder:
             Rejected: at stage encode; a value does not fit its type, or bundles go too deep.
         """
         del record  # the event has all that is written of it
-        try:
-            return self._prefix + write_enriched(enriched, MAX_LEVELS)
-        except TooDeep:
-            raise too_deep() from None
-        except UnicodeEncodeError:
-            reason = _HALF
-        except OverflowError:
-            reason = "a number has more than 64 bits"
-        # Outside of the handlers, as the library's error holds the text, which is the customer's.
-        raise not_encodable(reason)
+        return self._prefix + written(write_enriched, enriched)
+
+
+def written(write: Callable[[Enriched, int], bytes], enriched: Enriched) -> bytes:
+    """What a writer makes of an enriched event.
+
+    Raises:
+        Rejected: at stage encode, as ``Encoder.encode`` tells.
+    """
+    try:
+        return write(enriched, MAX_LEVELS)
+    except TooDeep:
+        raise too_deep() from None
+    except UnicodeEncodeError:
+        reason = _HALF
+    except OverflowError:
+        reason = "a number has more than 64 bits"
+    # Outside of the handlers, as the library's error holds the text, which is the customer's.
+    raise not_encodable(reason)
 
 
 class JsonEncoder:

@@ -5,6 +5,7 @@ that is accepted has an effect; what is checked of one setting alone is checked 
 (``enricher.config.values``), what concerns several in ``enricher.config.rules``.
 """
 
+import warnings
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -103,17 +104,26 @@ class Input(Section):
     max_record: Size = Field(default=MIB, description="Records with a larger value become dead letters.")
 
 
-class Output(Section):
-    """What is written."""
+with warnings.catch_warnings():
+    # It has the name of a method of pydantic's that is deprecated, and used by nobody here.
+    warnings.filterwarnings("ignore", 'Field name "schema" in "Output" shadows')
 
-    topic: Topic = Field(description="Topic of the enriched events.")
-    format: Literal["avro", "json"] = Field(
-        default="avro",
-        description="Encoding of the enriched events: avro or json (the names are the same).",
-    )
-    dead_letter_topic: Topic = Field(
-        default="", description="Topic of the dead letters. By default the first input topic's name and `.dlq`."
-    )
+    class Output(Section):
+        """What is written."""
+
+        topic: Topic = Field(description="Topic of the enriched events.")
+        schema: Literal["contact", "derived"] = Field(  # type: ignore[assignment]  # see above
+            default="contact",
+            description="What the enriched events are: contact (an EnrichedContact, whatever the input's shape) or "
+            "derived (the input's own Avro record with the field `offerHistory` added).",
+        )
+        format: Literal["avro", "json"] = Field(
+            default="avro",
+            description="Encoding of the enriched events: avro or json (the names are the same).",
+        )
+        dead_letter_topic: Topic = Field(
+            default="", description="Topic of the dead letters. By default the first input topic's name and `.dlq`."
+        )
 
 
 class Backoff(Section):

@@ -64,8 +64,20 @@ def _once(values: Values) -> Iterator[Contradiction]:
             seen[path] = f"privacy.{action}"
 
 
+def _of_the_output(values: Values) -> Iterator[Contradiction]:
+    """A path that no output has would keep nothing back."""
+    if values.get("output.schema") != "derived":
+        return
+    for action in Action:
+        for path in values.get(f"privacy.{action}") or ():
+            if path.startswith("contact."):
+                message = f"names {path}, and with output.schema: derived there is no contact in the output"
+                yield Contradiction(f"privacy.{action}", message, "leave it out, or set output.schema to contact")
+
+
 PRIVACY_RULES: tuple[Rule, ...] = (
     _once,
+    _of_the_output,
     needs("privacy.hash", "privacy.key_file"),
     needs("privacy.key_file", "privacy.hash"),
 )

@@ -76,7 +76,9 @@ class SchemaRegistry(Section):
         "`__value_schema_id`; older readers cannot read it). Inputs may have either.",
     )
     auto_register: bool = Field(
-        default=False, description="Register the output's schema at start if it is not; else it must be there."
+        default=False,
+        description="Register the output's schema if it is not, at start, or a derived one when its first event comes; "
+        "else somebody has to.",
     )
     subject_strategy: Literal["topic", "record", "topic-record"] = Field(
         default="topic", description="How the subject of the output is called: TOPIC-value, RECORD or TOPIC-RECORD."

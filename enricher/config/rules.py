@@ -42,6 +42,15 @@ def _outputs_differ(values: Values) -> Iterator[Contradiction]:
         yield Contradiction(DEAD_LETTER_TOPIC, message, "name another topic")
 
 
+def _derived_is_avro(values: Values) -> Iterator[Contradiction]:
+    if values.get("output.schema") != "derived":
+        return
+    message = "is json, and output.schema: derived adds a field to the input's own Avro record"
+    for name in ("input.format", "output.format"):
+        if values.get(name) == "json":
+            yield Contradiction(name, message, "write avro, or set output.schema to contact")
+
+
 def _fields_apart(values: Values) -> Iterator[Contradiction]:
     paths = {name: values.get(f"input.fields.{name}", "") for name in ("customer_id", "event_id", "event_time")}
     for (first, path), (second, other) in combinations(paths.items(), 2):
@@ -87,6 +96,7 @@ def _one_protocol(values: Values) -> Iterator[Contradiction]:
 RULES: tuple[Rule, ...] = (
     _no_loops,
     _outputs_differ,
+    _derived_is_avro,
     _fields_apart,
     _one_protocol,
     _not_below("service.deadline", "service.timeout", format_duration),

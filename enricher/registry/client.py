@@ -44,6 +44,10 @@ class RegistryRefused(RegistryError):  # noqa: N818  says what it did
         self.denied = denied
 
 
+class RegistryLacks(RegistryRefused):
+    """Somebody has something to do first: what is asked for is not there yet, and may come."""
+
+
 class RegistryClient:
     """One registry.
 
@@ -143,6 +147,16 @@ class RegistryClient:
         numbers = self._ask(lambda: self._client.get_versions(subject)) or []
         found = [self._ask(lambda: self._client.get_version(subject, number)) for number in numbers]  # noqa: B023  at once
         return [one for one in found if one is not None and (one.schema.schema_type or "AVRO") == "AVRO"]
+
+    def latest(self, subject: str) -> int | None:
+        """The id of a subject's newest version; None if there is none.
+
+        Raises:
+            RegistryError: no answer.
+        """
+        numbers = self._ask(lambda: self._client.get_versions(subject)) or []  # get_latest_version keeps its answer
+        found = self._ask(lambda: self._client.get_version(subject, max(numbers))) if numbers else None
+        return None if found is None else found.schema_id
 
     def accepts(self, subject: str, text: str) -> bool | None:
         """Whether the registry's own rules let an Avro schema follow; None if it does not say.

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from threading import Thread
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -31,28 +31,26 @@ BELIEVED: Final = 60.0
 
 Ask: TypeAlias = Callable[[SchemaKey], WriterSchema | None]
 
+Q = TypeVar("Q")
+A = TypeVar("A")
 
-async def on_a_thread(ask: Ask, key: SchemaKey) -> WriterSchema | None:
+
+async def on_a_thread(ask: Callable[[Q], A], question: Q) -> A:
     """Ask on a thread of its own, which dies with the program: a registry that hangs does not keep a worker."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[WriterSchema | None] = loop.create_future()
+    done: asyncio.Future[A] = loop.create_future()
 
     def run() -> None:
-        answer, failure = None, None
         try:
-            answer = ask(key)
+            answer = ask(question)
         except Exception as error:  # noqa: BLE001  raised again where it is waited for
-            failure = error
-        with suppress(RuntimeError):  # the loop is gone
-            loop.call_soon_threadsafe(settle, answer, failure)
-
-    def settle(answer: WriterSchema | None, failure: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if failure is None:
-            done.set_result(answer)
+            tell(done.set_exception, error)
         else:
-            done.set_exception(failure)
+            tell(done.set_result, answer)
+
+    def tell(how: Callable[[Any], None], what: A | Exception) -> None:
+        with suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(lambda: None if done.cancelled() else how(what))
 
     Thread(target=run, name="schema-registry", daemon=True).start()
     return await done

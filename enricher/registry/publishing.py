@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from enricher.avroschema import Break, InvalidSchema, breaks, parse
-from enricher.registry.client import RegistryClient, RegistryRefused
+from enricher.registry.client import RegistryClient, RegistryLacks, RegistryRefused
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import RegisteredSchema
@@ -93,7 +93,9 @@ def examine(client: RegistryClient, subject: str, text: str) -> Report:
     return Report(subject, len(versions), found, client.accepts(subject, text) if versions else None)
 
 
-def ensure(client: RegistryClient, subject: str, text: str, *, register: bool) -> Registered:
+def ensure(
+    client: RegistryClient, subject: str, text: str, *, register: bool, how: str = "enricher schema publish"
+) -> Registered:
     """The id of a schema under a subject.
 
     Args:
@@ -101,9 +103,11 @@ def ensure(client: RegistryClient, subject: str, text: str, *, register: bool) -
         subject: where it is registered, or will be.
         text: the schema.
         register: whether to register it if it is not.
+        how: the command by which a person does so.
 
     Raises:
-        RegistryRefused: it is not registered, or may not be, for the reasons that the message tells.
+        RegistryLacks: it is not registered, and could be.
+        RegistryRefused: it may not be registered, for the reasons that the message tells.
         RegistryAway: no answer.
     """
     found = find(client, subject, text)
@@ -113,10 +117,11 @@ def ensure(client: RegistryClient, subject: str, text: str, *, register: bool) -
         return publish(client, subject, text)
     report = examine(client, subject, text)
     name = parse(json.loads(text)).name
-    verdict = "the registry would not take it" if report.accepted is False else "the registry would take it"
-    raise RegistryRefused(
+    refused = report.accepted is False
+    verdict = "the registry would not take it" if refused else "the registry would take it"
+    raise (RegistryRefused if refused else RegistryLacks)(
         f"the schema {name} is not registered under {subject}, and schema_registry.auto_register is off; "
-        f"{verdict}: run `enricher schema publish`\n{report.words}"
+        f"{verdict}: run `{how}`\n{report.words}"
     )
 
 

@@ -163,11 +163,16 @@ class RegistryServer:
 
     def _fits(self, subject: str, text: str) -> bool:
         found = self._subjects.get(subject, [])
-        backward, forward = _LEVELS[self._levels.get(subject, "BACKWARD")]
+        level = self._levels.get(subject, "BACKWARD")
+        backward, forward = _LEVELS[level.removesuffix("_TRANSITIVE")]
         if not found:
             return True
-        new, old = parse(json.loads(text)), parse(json.loads(self._schemas[found[-1] - 1]["schema"]))
-        return not (backward and unreadable(new, old)) and not (forward and unreadable(old, new))
+        new = parse(json.loads(text))
+        for schema_id in found if level.endswith("_TRANSITIVE") else found[-1:]:
+            old = parse(json.loads(self._schemas[schema_id - 1]["schema"]))
+            if (backward and unreadable(new, old)) or (forward and unreadable(old, new)):
+                return False
+        return True
 
     def _add(self, subject: str, body: Any) -> int:
         text = body["schema"]

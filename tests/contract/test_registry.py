@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 from typer.testing import CliRunner
 
+from enricher.avroschema.derived import derive
 from enricher.cli.codecs import open_codecs, output_reader
 from enricher.cli.registry_checks import check_registry
 from enricher.cli.schema import app
@@ -16,6 +17,7 @@ from enricher.config import Settings, load
 from enricher.model import Enriched, Enrichment, Event, OfferHistory, Record, Rejected, Status
 from enricher.registry import (
     RegistryClient,
+    RegistryLacks,
     RegistryRefused,
     SubjectStrategy,
     ensure,
@@ -254,6 +256,29 @@ def test_a_registry_without_guids_is_told(registry: AnyRegistry) -> None:
         RegistryRefused, match=r"gives its schemas no GUIDs, which schema_registry\.framing: header needs"
     ):
         open_codecs(told, Stats())
+
+
+def test_derived_schemas_follow_those_of_the_input(client: RegistryClient, subject: str) -> None:
+    """Each version is taken where all have to read each other, even after the input's own, in one subject."""
+    name = unique_name("R").replace("-", "_")
+    inputs = [record(("a", "int"), name=name), record(("a", "int"), ("b", ["null", "string"], None), name=name)]
+    schemas = [raw for version in inputs for raw in (version, derive(version))]
+    first = ensure(client, subject, json.dumps(schemas[0]), register=True)
+    client._client.set_compatibility(subject, "FULL_TRANSITIVE")
+    assert client.latest(f"{subject}-no") is None
+    for raw in schemas[1:]:
+        made = ensure(client, subject, json.dumps(raw), register=True)
+        assert made.schema_id != first.schema_id
+        assert client.latest(subject) == made.schema_id
+        found = client.writer_schema(made.schema_id)
+        assert found is not None
+        assert found.raw == raw
+    with pytest.raises(RegistryRefused) as caught:
+        ensure(client, subject, json.dumps(derive(record(("a", "string"), name=name))), register=False)
+    assert not isinstance(caught.value, RegistryLacks)
+    wider = record(("a", "int"), ("c", "int", 0), name=name)
+    with pytest.raises(RegistryLacks, match="run `publish it`"):
+        ensure(client, subject, json.dumps(derive(wider)), register=False, how="publish it")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from enricher.cli.codecs import Codecs, open_codecs, open_registry, output_reader
+from enricher.cli.codecs import Codecs, open_codecs, output_reader
+from enricher.cli.registries import open_registry
 from enricher.codec import JsonEncoder
 from enricher.codec.avro_input import SchemaNeeded, fingerprint_of
 from enricher.config import ConfigError, Settings, load

@@ -18,10 +18,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from enricher.avroschema.derived import derive
 from enricher.cli.schema import app
 from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT
+from tests.avro_strategies import record as avro
 
 RUN = (sys.executable, "-c", "from enricher.cli.schema import app; app(prog_name='enricher schema')")
+CALL = avro(("customerId", "string"), name="Call")
 COMMANDS = ("list", "show", "describe", "check", "diff", "publish")
 
 
@@ -88,6 +91,33 @@ def test_show_as_json_is_one_line() -> None:
     """And the same schema."""
     (line,) = schema("show", "CustomerContact", "--json").stdout.splitlines()
     assert json.loads(line) == CUSTOMER_CONTACT.raw
+
+
+def test_show_prints_what_is_derived(tmp_path: Path) -> None:
+    """Of the schema in a file, and of one of ours; of what nothing can be derived, why."""
+    file = tmp_path / "Call.avsc"
+    file.write_text(json.dumps(CALL), "utf-8")
+    assert json.loads(schema("show", "--derived", str(file)).stdout) == derive(CALL)
+    (line,) = schema("show", "--derived", "CustomerContact", "--json").stdout.splitlines()
+    assert json.loads(line) == derive(CUSTOMER_CONTACT.raw)
+    result = schema("show", "--derived", "EnrichedContact")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "EnrichedContact has a field called offerHistory already" in result.stderr
+
+
+def test_derived_versions_are_checked_as_any_others(tmp_path: Path) -> None:
+    """Those of inputs that read each other do, and those of inputs that do not do not."""
+    shop = {"name": "shop", "type": ["null", "string"], "default": None}
+    versions = [CALL, avro(("customerId", "string"), shop, name="Call"), avro(("customerId", "int"), name="Call")]
+    files = []
+    for number, version in enumerate(versions):
+        (tmp_path / f"{number}.avsc").write_text(json.dumps(version), "utf-8")
+        file = tmp_path / f"derived-{number}.avsc"
+        file.write_text(schema("show", "--derived", str(tmp_path / f"{number}.avsc")).stdout, "utf-8")
+        files.append(str(file))
+    assert schema("check", *files[:2]).exit_code == 0
+    broken = schema("check", *files)
+    assert (broken.exit_code, "customerId: it is written as int and read as string" in broken.stdout) == (3, True)
 
 
 def test_describe_has_a_line_for_each_field() -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from enricher.avroschema.derived import derive
 from enricher.cli.registry_checks import check_registry
 from enricher.cli.schema import app
 from enricher.config import load
 from enricher.schemas import ENRICHED_CONTACT
 from enricher.testing.registry import RegistryServer
+from tests.avro_strategies import record
 
 REQUIRED = ["kafka.bootstrap_servers=a:9092", "input.topics=in", "output.topic=out", "service.url=http://host/path"]
 
@@ -170,3 +172,45 @@ def test_a_check_tells_of_files(server: RegistryServer, tmp_path: Path) -> None:
     server.failing = 401
     [(_, ok, words)] = findings(server)
     assert (ok, "check schema_registry.auth" in words) == (False, True)
+
+
+CALL = record(("customerId", "string"), ("shop", "int"), name="acme.Call")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "subject"), [("topic", "out-value"), ("record", "acme.Call"), ("topic-record", "out-acme.Call")]
+)
+def test_what_is_derived_is_published_where_it_belongs(
+    server: RegistryServer, tmp_path: Path, strategy: str, subject: str
+) -> None:
+    """Of a file, and of a subject of the registry; a second time it is there already."""
+    file = tmp_path / "Call.avsc"
+    file.write_text(json.dumps(CALL), "utf-8")
+    server.register("in-value", CALL)
+    told = [f"--set=schema_registry.subject_strategy={strategy}", "--set=output.schema=derived"]
+    first, again = publish(server, "--derived", str(file), *told), publish(server, "--derived", "in-value", *told)
+    assert (first.exit_code, first.stdout) == (0, f"registered: {subject} has the id 2\n")
+    assert (again.exit_code, again.stdout) == (0, f"registered already: {subject} has the id 2\n")
+    status, answer = server.answer("GET", f"/subjects/{subject}/versions/latest", None, None)
+    assert (status, json.loads(answer["schema"])) == (200, derive(CALL))
+
+
+def test_what_refers_to_other_subjects_is_published_whole(server: RegistryServer) -> None:
+    """Of a subject, as no file has what it refers to."""
+    server.register("shops", record(("n", "int"), name="acme.Shop"))
+    outer = record(("customerId", "string"), ("shop", "acme.Shop"), name="acme.Visit")
+    server.register("in-value", outer, references=[{"name": "acme.Shop", "subject": "shops", "version": 1}])
+    result = publish(server, "--derived", "in-value", "--subject=elsewhere")
+    assert (result.exit_code, result.stdout) == (0, "registered: elsewhere has the id 3\n")
+
+
+def test_of_what_nothing_can_be_derived(server: RegistryServer, tmp_path: Path) -> None:
+    """It is told why, as a name that stands for nothing is."""
+    file = tmp_path / "Taken.avsc"
+    file.write_text(json.dumps(record(("offerHistory", "int"), name="Taken")), "utf-8")
+    result = publish(server, "--derived", str(file))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Taken has a field called offerHistory already: rename it in the input" in result.stderr
+    assert json.loads(publish(server, "--derived", str(file), "--json").stdout)["error"] == "not-derivable"
+    nothing = publish(server, "--derived", "no-value")
+    assert (nothing.exit_code, "there is no schema no-value" in nothing.stderr) == (2, True)
