@@ -29,12 +29,10 @@ from enricher.retry import Breaker, FailureClass, RetryBudget, RetryPolicy, clas
 from enricher.scheduler import Order, Scheduler
 from enricher.sharing import NEVER, AnswerCache, Calls, EmptyPolicy
 from enricher.stats import Stats
+from enricher.turn import Turn
 from enricher.work import Work
 
 log = structlog.get_logger(__name__)
-
-AT_ONCE = 32
-"""Answers that are there already and are handed over without letting others on the event loop: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ class Lookups:
         self._limit = options.max_in_flight if self._limiter is None else self._limiter.limit
         self._wake: asyncio.TimerHandle | None = None
         self._stopped = False
-        self._unasked = 0  # works served without a call of their own
+        self._turn = Turn(clock)
         self.held_up = False  # whether a look-up was not begun for want of room
         self._last_answer = float("-inf")
         self._outage = LookupFailure(FailureKind.UNAVAILABLE, "the service does not answer")  # the latest one met
@@ -255,12 +253,17 @@ class Lookups:
             try:
                 answer = await self._client.fetch(customer_id)
             except LookupFailure as failure:
+                now = self._clock()
+                if self._turn.over():
+                    await self._turn.next()
                 waiting = () if self._calls is None else self._calls.end(customer_id)
-                await self._failed(work, failure, began)
+                await self._failed(work, failure, began, now)
                 if waiting:
                     self._take_back(waiting)
             else:
                 now = self._clock()
+                if self._turn.over():  # failures, too, so that what is counted is counted in its order
+                    await self._turn.next()
                 self._stats.lookups += 1
                 self._stats.lookup_seconds.add(now - began)
                 self._answered(began, now)
@@ -281,10 +284,9 @@ class Lookups:
             work.trace.enter(work.attempts)
 
     async def _begin_unasked(self, work: Work) -> None:
-        """The answer for this work is there: nothing else would make the event loop come to others meanwhile."""
-        self._unasked += 1
-        if self._unasked % AT_ONCE == 0:
-            await asyncio.sleep(0)
+        """The answer for this work is there."""
+        if self._turn.over():
+            await self._turn.next()
         self._enter(work)
 
     async def _serve(self, work: Work, answer: Answer, began: float, asked_at: int) -> None:
@@ -348,8 +350,7 @@ class Lookups:
         self.scheduler.defer(work, self._clock() + policy.delay)
         return True
 
-    async def _failed(self, work: Work, failure: LookupFailure, began: float) -> None:
-        now = self._clock()
+    async def _failed(self, work: Work, failure: LookupFailure, began: float, now: float) -> None:
         self._stats.failures[failure.kind] += 1
         if classify(failure.kind) is FailureClass.OUTAGE:
             self._outage = failure

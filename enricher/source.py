@@ -43,6 +43,9 @@ POLL = 0.1
 BATCH = 500
 BATCHES_AHEAD = 2  # what the thread may be ahead of the loop
 
+SLICE = 64
+"""Records of a batch that are handed over in one turn of the loop: about a millisecond's work."""
+
 GROUP = 0.05
 """Seconds between two looks at the group's metadata: each waits for librdkafka's own main thread."""
 
@@ -95,6 +98,7 @@ class KafkaSource:
         self._callback_error: Exception | None = None
         self._committing: asyncio.Future[CommitFailed | None] | None = None
         self._closed: asyncio.Future[None] | None = None
+        self._arrived: deque[tuple[list[Record], dict[TopicPartition, int]]] = deque()  # and not handed over yet
         self._listener: Listener
         self._loop: asyncio.AbstractEventLoop
 
@@ -157,6 +161,43 @@ class KafkaSource:
         if self._closed is not None:
             await asyncio.shield(self._closed)
 
+    def _deliver(self, batch: list[Record], ends: dict[TopicPartition, int]) -> None:
+        """Hand over a batch, a slice in each turn of the loop."""
+        self._arrived.append((batch, ends))
+        if len(self._arrived) == 1:
+            self._hand_slice()
+
+    def _hand_slice(self) -> None:
+        if not self._arrived:
+            return  # handed over by _in_order
+        batch, ends = self._arrived[0]
+        records, rest = batch[:SLICE], batch[SLICE:]
+        if rest:
+            self._arrived[0] = rest, ends
+        else:
+            self._arrived.popleft()
+            self._ahead.release()
+        if self._arrived:
+            self._loop.call_soon(self._hand_slice)
+        if records:
+            self._listener.records(records)
+        if not rest and self.on_end is not None:
+            for partition, offset in ends.items():
+                self.on_end(partition, offset)
+
+    def _in_order(self, tell: Callable[..., None], *args: object) -> None:
+        """Tell the listener of something else, after all that was read before it."""
+        self._hand_rest()
+        tell(*args)
+
+    async def _revoked(self, partitions: list[TopicPartition]) -> Mapping[TopicPartition, Position]:
+        self._hand_rest()
+        return await self._listener.revoked(partitions)
+
+    def _hand_rest(self) -> None:
+        while self._arrived:
+            self._hand_slice()
+
     def _send(self, command: Callable[[Consumer], None]) -> None:
         self._commands.put(command)
 
@@ -192,9 +233,9 @@ class KafkaSource:
             finally:
                 consumer.close()  # commits nothing by itself; revokes through _on_revoke, then leaves the group
         except KafkaException as error:
-            self._post(self._listener.failed, failure(error.args[0]))
+            self._post(self._in_order, self._listener.failed, failure(error.args[0]))
         except Exception as error:  # noqa: BLE001  whatever it was, the pipeline has to hear of it
-            self._post(self._listener.failed, error)
+            self._post(self._in_order, self._listener.failed, error)
         finally:
             self._pulse.consuming = False
             self._stopping.set()
@@ -243,14 +284,6 @@ class KafkaSource:
             consumer.pause(self._current(self._assigned))
         elif behind and not self._backlog:
             consumer.resume(self._current(self._assigned - self._paused))
-
-    def _deliver(self, batch: list[Record], ends: Mapping[TopicPartition, int]) -> None:
-        self._ahead.release()
-        if batch:
-            self._listener.records(batch)
-        for partition, offset in ends.items():
-            if self.on_end is not None:
-                self.on_end(partition, offset)
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()
@@ -310,18 +343,18 @@ class KafkaSource:
             if self._backlog:
                 consumer.pause(kafka_partitions)
         self._pulse.joined = True
-        self._post(self._listener.assigned, starts)
+        self._post(self._in_order, self._listener.assigned, starts)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         mine = [TopicPartition(p.topic, p.partition) for p in partitions]
         begun = time.monotonic()
         self._post(self._set_group, consumer.consumer_group_metadata())
-        answer = asyncio.run_coroutine_threadsafe(_as_coroutine(self._listener, mine), self._loop)
+        answer = asyncio.run_coroutine_threadsafe(self._revoked(mine), self._loop)
         try:
             positions = answer.result(self._revoke_deadline)
         except TimeoutError:
             answer.cancel()
-            self._post(self._listener.lost, mine)
+            self._post(self._in_order, self._listener.lost, mine)
             log.warning("revoke_timed_out", partitions=len(mine), seconds=self._revoke_deadline)
             positions = {}
         if positions:
@@ -330,7 +363,7 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         mine = [TopicPartition(p.topic, p.partition) for p in partitions]
-        self._post(self._listener.lost, mine)
+        self._post(self._in_order, self._listener.lost, mine)
         self._unassign(consumer, partitions, mine)
 
     def _unassign(self, consumer: Consumer, partitions: list[KafkaPartition], mine: Collection[TopicPartition]) -> None:
@@ -379,7 +412,3 @@ class KafkaSource:
     def _set_closed(self) -> None:
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
-
-
-async def _as_coroutine(listener: Listener, partitions: list[TopicPartition]) -> Mapping[TopicPartition, Position]:
-    return await listener.revoked(partitions)

@@ -28,6 +28,10 @@ from enricher.transactions import KafkaTransactions
 
 T = TypeVar("T")
 
+COLLECT = (700, 10, 100)
+"""When the garbage collector looks for cycles, of which the worker makes hardly any. Python's own third number, 10, has
+it go through all records that are held once or twice a second, which stops everything for 15 ms."""
+
 
 def build_pipeline(
     settings: Settings,
@@ -137,6 +141,7 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) ->
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
         gc.freeze()  # what is imported stays; to go through all of it again and again stops everything for 20 ms
+        gc.set_threshold(*COLLECT)
         return await main(stop)
 
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop

@@ -135,6 +135,7 @@ def _figures(stats: "Stats") -> dict[str, object]:
         "empty_retries": stats.empty_retries,
         "lookup_p50_ms": round(stats.lookup_seconds.quantile(0.5) * 1e3, 1),
         "lookup_p99_ms": round(stats.lookup_seconds.quantile(0.99) * 1e3, 1),
+        "loop_lag_p99_ms": round(stats.loop_lag_seconds.quantile(0.99) * 1e3, 1),
     }
 
 

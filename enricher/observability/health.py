@@ -10,7 +10,7 @@ from typing import NamedTuple
 from enricher.pulse import Pulse
 
 LOOP_STALLED = 30.0
-"""Seconds without a beat of the event loop after which the worker counts as hung; a beat is due every 0.25 s."""
+"""Seconds without a beat of the event loop after which the worker counts as hung; a beat is due every 0.05 s."""
 
 POLL_STALLED = 60.0
 """Seconds without a round of the consumer's thread, outside of a rebalance, after which it counts as hung."""

@@ -426,13 +426,13 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
         Metric(
             "enricher_event_loop_lag_seconds",
             _HISTOGRAM,
-            "How late the event loop is with what is due; looked at four times a second.",
+            "How late the event loop is with what is due; looked at twenty times a second.",
             _one(lambda v: v.stats.loop_lag_seconds),
         ),
         Metric(
             "enricher_event_loop_age_seconds",
             _GAUGE,
-            "Time since the event loop's last heartbeat, which is due four times a second.",
+            "Time since the event loop's last heartbeat, which is due twenty times a second.",
             _one(lambda v: v.now - (v.pulse.loop or v.pulse.started)),
         ),
         Metric(

@@ -10,6 +10,8 @@ import pytest
 
 from enricher.model import Headers, Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Source
+from enricher.pulse import Pulse
+from enricher.source import SLICE, KafkaSource
 from tests.contract.backends import Backend, Heard, Kafka, Memory
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import unique_name
@@ -335,5 +337,54 @@ def test_a_blocked_event_loop_does_not_cost_the_membership(kafka: KafkaBroker) -
         assert [heard.offsets(number) for number in range(3)] == [list(range(2_000))] * 3
         assert [name for name, _ in heard.calls if name != "records"] == ["assigned", "revoked", "answered"]
         assert heard.errors == []
+
+    asyncio.run(main())
+
+
+def test_a_batch_comes_in_slices_and_before_the_revocation_that_follows_it(kafka: KafkaBroker) -> None:
+    """However many records were read at once, others come on the loop in between, and the order is what it was.
+
+    Of a batch whose first slice is there, the rest is held up until the consumer's thread is in its revocation.
+    """
+    backend = Kafka(kafka.bootstrap_servers)
+    topic = backend.topic()
+    backend.write(topic, *(b"x" for _ in range(2_000)))
+    pulse = Pulse()
+    source = KafkaSource(
+        {"bootstrap.servers": kafka.bootstrap_servers, "group.id": unique_name("g"), "auto.offset.reset": "earliest"},
+        [topic],
+        pulse=pulse,
+    )
+    held_up = asyncio.Event()
+
+    class Slices(Heard):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+            self.closing: asyncio.Task[None] | None = None
+
+        def records(self, batch: Collection[Record]) -> None:
+            super().records(batch)
+            self.sizes.append(len(batch))
+            if self.closing is None and len(batch) == SLICE:
+                self.closing = asyncio.get_running_loop().create_task(source.close())
+            elif self.closing is not None and not held_up.is_set():
+                wait_until(lambda: pulse.rebalancing, "the thread in its revocation", 30)
+                held_up.set()
+
+    async def main() -> None:
+        heard = Slices()
+        await source.start(heard)
+        await wait_until_async(lambda: heard.closing is not None and heard.closing.done(), "closed", 60)
+        assert heard.errors == []
+        assert max(heard.sizes) == SLICE
+        assert len(heard.sizes) > 3
+        assert [name for name, _ in heard.calls] == [
+            "assigned",
+            *(["records"] * len(heard.sizes)),
+            "revoked",
+            "answered",
+        ]
+        assert heard.offsets() == list(range(sum(heard.sizes)))
 
     asyncio.run(main())

@@ -39,6 +39,7 @@ def test_every_event_is_accounted_for(world: World) -> None:
     assert (summary["received"], summary["enriched"], summary["dead_letters"]) == (2_000, 2_000 - len(dead), len(dead))
     assert {c["cause"]: c["count"] for c in summary["dead_letter_causes"]} == Counter(dead.values())
     assert summary["retries"] == world.service.stats.by_status["503"]
+    assert summary["loop_lag_p99_ms"] > 0
 
 
 def test_avro_events_are_read(world: World) -> None:

@@ -1,6 +1,8 @@
 """How a worker ends on SIGTERM while look-ups hang: in time, with what is resolved committed and nothing else."""
 
+import os
 import signal
+import time
 
 import pytest
 
@@ -18,6 +20,10 @@ PATIENT = {"service.timeout": "60s", "service.deadline": "60s"}
 SOON = 20.0
 """Seconds within which a worker has to end: enough for a process that waits for a CPU, and less than the 22 s and more
 for which it would be held up. That deadlines are kept to the point is tested in virtual time (test_pipeline_stop)."""
+
+STOPS = int(os.environ.get("TEST_STOPS", "0"))
+"""How many workers with 128 look-ups in flight are stopped, in each engine; 0 for one, which may take ``SOON``. With a
+number, as in a run by hand on a machine with time to spare, each is held to the deadline (CONTRIBUTING.md)."""
 
 
 def _hang(world: World, changes: dict[str, str]) -> tuple[Program, list[Written], list[Written]]:
@@ -55,16 +61,22 @@ def test_a_stop_ends_within_its_deadline(world: World) -> None:
 
 
 @pytest.mark.parametrize("engine", ["httpx", "pyreqwest"])
-def test_a_stop_with_many_look_ups_in_flight_ends_within_its_deadline(world: World, engine: str) -> None:
+@pytest.mark.parametrize("_stop", range(max(1, STOPS)))
+def test_a_stop_with_many_look_ups_in_flight_ends_within_its_deadline(world: World, engine: str, _stop: int) -> None:
     """128 calls that hang, in either engine, and more events behind them: the worker ends in time, with exit code 0."""
+    deadline = 3.0
     world.service.faults = Faults(hang=1.0)
     world.send(contact(f"CUST-{number:06d}", number, partition=number % 4) for number in range(200))
-    changes = {"service.engine": engine, "service.max_in_flight": "128", "shutdown.deadline": "3s"}
+    changes = {"service.engine": engine, "service.max_in_flight": "128", "shutdown.deadline": f"{deadline:g}s"}
     if "service.limiter" in leaves():
         changes["service.limiter"] = "fixed"
     worker = world.worker({**PATIENT, **changes})
     wait_until(lambda: world.service.stats.in_flight == 128, "128 look-ups that hang", 60)
+    begun = time.monotonic()
     assert worker.terminate(SOON) == 0
+    took = time.monotonic() - begun
+    print(f"stopped in {took:.2f} s")  # noqa: T201  the figure that a run by hand is made for
+    assert took <= (deadline if STOPS else SOON)
     assert world.committed_places() == set()
     world.check_logs()
 

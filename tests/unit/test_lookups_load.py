@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 from enricher.limiter import LimiterKind
@@ -12,6 +13,7 @@ from enricher.protocols import Answer
 from enricher.stats import Stats
 from enricher.tasks import Tasks
 from enricher.testing.memory import Call, MemoryClient
+from enricher.turn import PIECES
 from enricher.work import Assignment, Work
 from tests.virtual_time import run_virtual
 
@@ -191,3 +193,32 @@ def test_the_limiter_comes_to_the_cap_where_the_service_bears_it() -> None:
         await desk.done(60.0)
 
     run(main)
+
+
+def test_answers_that_are_there_at_once_leave_the_loop_to_others() -> None:
+    """A quick service may have answered before it is waited for, as with pyreqwest: one task asks on and on."""
+
+    class Instant(MemoryClient):
+        async def fetch(self, customer_id: str) -> Answer:
+            self.calls.append(Call(customer_id, 0, 0.0))
+            if (failure := self.fails(self.calls[-1])) is not None:
+                raise failure
+            return Answer((), 0)
+
+    async def main(ill: LookupFailure | None) -> None:
+        desk = Desk(Instant(fails=lambda _call: ill))
+        loop = asyncio.get_running_loop()
+        between = [0]
+
+        def look() -> None:
+            between.append(len(desk.client.calls))
+            loop.call_soon(look)
+
+        desk.send(1_000)
+        look()
+        while desk.answered + desk.rejected < 1_000:  # noqa: ASYNC110  turn by turn is what is meant
+            await asyncio.sleep(0)
+        assert max(later - earlier for earlier, later in pairwise(between)) <= 2 * PIECES
+
+    run(lambda: main(None))
+    run(lambda: main(LookupFailure(FailureKind.BAD_REQUEST, "ill")))
