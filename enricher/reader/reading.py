@@ -83,9 +83,16 @@ class Reader:
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise Undecodable(f"it has not the fields of an enriched contact ({type(error).__name__})") from None
 
-    def decode_all(self, values: Iterable[bytes | None]) -> Iterator[EnrichedContact]:
-        """The enriched contacts in values without headers, one after the other as they are asked for."""
-        return map(self.decode, values)
+    def decode_all(
+        self, values: Iterable[bytes | None], headers: Iterable[Headers] | None = None
+    ) -> Iterator[EnrichedContact]:
+        """The enriched contacts in many values, one after the other as they are asked for.
+
+        Args:
+            values: of the records.
+            headers: of the records, in the same order; needed where a registry's ids are in headers.
+        """
+        return map(self.decode, values) if headers is None else map(self.decode, values, headers)
 
     def plain(self, value: bytes | None, headers: Headers = None) -> Any:
         """The value as dicts and lists, with the names of the schema, and instants as milliseconds since the epoch.

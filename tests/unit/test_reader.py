@@ -138,6 +138,13 @@ def test_many_values_one_after_the_other() -> None:
         next(read)
 
 
+def test_many_values_with_their_headers() -> None:
+    """Of any framing, mixed."""
+    values, headers = zip(*framed(SAMPLE), strict=True)
+    read = Reader(Registry(ENRICHED_CONTACT.text)).decode_all(values, headers)
+    assert [contact.contact.event_id for contact in read] == ["e-1"] * len(values)
+
+
 def test_a_registry_is_asked_once_for_each_id() -> None:
     """And again after an error of its own, which comes through."""
     registry = Registry(ENRICHED_CONTACT.text)
