@@ -1,16 +1,20 @@
 """Keeps named fields of outputs from those downstream: they are dropped, hashed with a key, or masked. Pure.
 
 Invariants: what is changed is derived from the value and the key alone, so an output is the same on a re-run, and equal
-values stay equal under a hash; a field that is not there stays so; offers within bundles are changed as offers are.
+values stay equal under a hash; a field that is not there stays so; offers within bundles are changed as offers are. An
+attribute is treated by its value, so that a text and an attribute of the same text have the same hash; what is inside
+of one, in objects and lists, is reached by a longer path, and all else of it stays as it is written.
 """
 
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from enricher.codec.attributes import attribute
 from enricher.model import Enriched, Event, Offer, OfferHistory
 from enricher.reader.building import MAX_LEVELS
 
@@ -69,6 +73,12 @@ def _snake(name: str) -> str:
 
 _FIELDS: Final = dict(_known())
 
+_BLANKS: Final = " \t\n\r"
+_encode: Final = msgspec.json.Encoder().encode
+_string: Final = msgspec.json.Decoder(str).decode
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
 
 def why_not(path: str, action: Action) -> str | None:
     """Why a field cannot be treated so, for a person; None if it can."""
@@ -126,12 +136,19 @@ class Privacy:
             yield changed
 
     def _of_attributes(self, attributes: Mapping[str, str]) -> dict[str, str]:
-        kept = dict(attributes)
-        for name, change in self._attributes.items():
-            if name in kept:
-                text = change(kept.pop(name))
-                if text is not None:
-                    kept[name] = text
+        """Those that may be published. One whose name was taken has slashes before it, and is the same field."""
+        changed = ((name, self._of_attribute(name.lstrip("/"), text)) for name, text in attributes.items())
+        return {name: text for name, text in changed if text is not None}
+
+    def _of_attribute(self, name: str, text: str) -> str | None:
+        kept: str | None = text
+        for path, change in self._attributes.items():
+            if kept is None:
+                break
+            if path == name:
+                kept = _attribute(kept, change)
+            elif path.startswith(f"{name}."):
+                kept = _inside_of(kept, path[len(name) + 1 :], change)
         return kept
 
     def _changed(self, record: T) -> T:
@@ -149,6 +166,59 @@ class Privacy:
 
 def _drop(_value: object) -> None:
     return None
+
+
+def _attribute(text: str, change: Change) -> str | None:
+    """An attribute, changed; None if it is dropped."""
+    inner = text.strip(_BLANKS)
+    if inner in ("", "null"):
+        return None if change is _drop else text
+    with suppress(msgspec.DecodeError, UnicodeEncodeError):  # no JSON, so the text is itself
+        text = _string(inner)
+    changed = change(text)
+    if changed is None or not changed.isalnum():  # a mask begins with stars, and is no JSON
+        return changed
+    return attribute(f'"{changed}"'.encode())
+
+
+def _inside_of(text: str, path: str, change: Change) -> str | None:
+    """An attribute with what is inside of it changed, if it is an object or a list."""
+    inner = text.strip(_BLANKS)
+    if inner[:1] not in ("{", "["):
+        return text
+    try:
+        return _within(inner.encode(), path, change).decode()
+    except (msgspec.DecodeError, UnicodeEncodeError):  # no JSON
+        return text
+    except RecursionError:  # deeper than anybody reads, so nobody knows what is in there
+        return None
+
+
+def _within(raw: bytes, path: str, change: Change) -> bytes:
+    """A JSON value, changed in a place; of a list, in each of its elements."""
+    if raw[:1] == b"[":
+        return _encode([msgspec.Raw(_within(bytes(item), path, change)) for item in _items(raw)])
+    if raw[:1] != b"{":
+        return raw
+    kept: dict[str, msgspec.Raw] = {}
+    for name, value in _fields(raw).items():
+        inner: bytes | None = bytes(value)
+        if name == path:
+            inner = _value(bytes(value), change)
+        elif path.startswith(f"{name}."):
+            inner = _within(bytes(value), path[len(name) + 1 :], change)
+        if inner is not None:
+            kept[name] = msgspec.Raw(inner)
+    return _encode(kept)
+
+
+def _value(raw: bytes, change: Change) -> bytes | None:
+    """A JSON value, changed; None if it is dropped."""
+    text = _string(raw) if raw[:1] == b'"' else raw.decode()
+    if text == "" or raw == b"null":
+        return None if change is _drop else raw
+    changed = change(text)
+    return None if changed is None else _encode(changed)
 
 
 def mask(text: str) -> str:

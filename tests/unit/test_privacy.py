@@ -13,7 +13,7 @@ from enricher.cli.codecs import open_codecs
 from enricher.codec import JsonEncoder, decode_enriched
 from enricher.config import ConfigError, load
 from enricher.model import Enriched, Enrichment, Event, Offer, OfferHistory, Record, Status
-from enricher.privacy import Action, Privacy, mask, why_not
+from enricher.privacy import Action, Privacy, _attribute, mask, why_not
 from enricher.reader.building import MAX_LEVELS
 from enricher.schemas import ENRICHED_CONTACT
 from enricher.stats import Stats
@@ -66,6 +66,97 @@ def test_all_attributes_may_be_dropped() -> None:
     """Whatever else is said of one of them; what is not named stays the same."""
     changed = Privacy({"contact.attributes": Action.DROP, "contact.attributes.shop": Action.HASH}, KEY).apply(OUTPUT)
     assert changed == msgspec.structs.replace(OUTPUT, contact=msgspec.structs.replace(OUTPUT.contact, attributes={}))
+
+
+def attributes(rules: dict[str, Action], given: dict[str, str]) -> dict[str, str]:
+    """What becomes of attributes; the rules' paths are theirs."""
+    contact = msgspec.structs.replace(OUTPUT.contact, attributes=given)
+    paths = {f"contact.attributes.{path}": action for path, action in rules.items()}
+    return Privacy(paths, KEY).apply(msgspec.structs.replace(OUTPUT, contact=contact)).contact.attributes
+
+
+NAMES = '["Ann","B"]'
+ORDER = (
+    '{"shop":1e400,"who":{"phone":"+49 170 1234567","names":["Ann","B"],"id":42,"none":null,"empty":""},'
+    '"a.b":{"c":"secret of nine"},"lines":[{"phone":"+43 1 7654321"},[{"phone":7}],"phone",3]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "action", "expected"),
+    [
+        ("o.who.phone", Action.MASK, ORDER.replace("+49 170 1234567", "***4567")),
+        ("o.who.phone", Action.DROP, ORDER.replace('"phone":"+49 170 1234567",', "")),
+        ("o.who.id", Action.HASH, ORDER.replace(":42", f':"{hashed("42")}"')),
+        ("o.who.names", Action.HASH, ORDER.replace(NAMES, f'"{hashed(NAMES)}"')),
+        ("o.who.none", Action.HASH, ORDER),
+        ("o.who.empty", Action.MASK, ORDER),
+        ("o.who.none", Action.DROP, ORDER.replace('"none":null,', "")),
+        ("o.a.b.c", Action.MASK, ORDER.replace("secret of nine", "***nine")),
+        ("o.lines.phone", Action.DROP, ORDER.replace('[{"phone":"+43 1 7654321"},[{"phone":7}]', "[{},[{}]")),
+        ("o.lines.phone.more", Action.DROP, ORDER),
+        ("o.who.absent", Action.DROP, ORDER),
+        ("o", Action.DROP, None),
+        ("o.", Action.DROP, ORDER),
+    ],
+)
+def test_what_is_inside_of_an_attribute(path: str, action: Action, expected: str | None) -> None:
+    """By a longer path, through objects and lists; the rest stays as it is written, digits and all."""
+    assert attributes({path: action}, {"o": ORDER, "x": "1"}) == (
+        {"x": "1"} if expected is None else {"o": expected, "x": "1"}
+    )
+
+
+def test_several_places_inside_of_one_attribute() -> None:
+    """One after the other; and what is dropped whole has no inside."""
+    both = {"o.a": Action.DROP, "o.b": Action.MASK}
+    assert attributes(both, {"o": '{"a":1,"b":2,"c":3}'}) == {"o": '{"b":"***","c":3}'}
+    assert attributes({"o": Action.DROP, "o.b": Action.MASK}, {"o": '{"b":2}'}) == {}
+
+
+def test_an_attribute_is_treated_by_its_value() -> None:
+    """A text that is quoted in the attributes has the hash of the text; null and nothing stay, unless dropped."""
+    given = {
+        "a": '"42"',
+        "b": "42",
+        "c": "text",
+        "d": "null",
+        "e": "",
+        "f": '"null"',
+        "g": ' "x"',
+        "h": '"broken',
+        "i": "\ud800",
+    }
+    changed = attributes(dict.fromkeys("abcdefghi", Action.HASH), given)
+    same = {"a": "42", "b": "42", "c": "text", "f": "null", "g": "x", "h": '"broken'}
+    assert len(changed.pop("i")) == 64
+    assert changed == {**{name: hashed(text) for name, text in same.items()}, "d": "null", "e": ""}
+    assert attributes(dict.fromkeys("de", Action.DROP), given).keys() == given.keys() - {"d", "e"}
+    assert attributes({"a": Action.MASK}, {"a": '"1234567890"'}) == {"a": "***7890"}
+
+
+def test_an_attribute_whose_name_was_taken_is_the_same_field() -> None:
+    """An event may have a field beside its attributes that is called as one of them is."""
+    assert attributes({"phone": Action.DROP}, {"phone": "1", "/phone": "2", "//phone": "3", "/other": "4"}) == {
+        "/other": "4"
+    }
+
+
+@pytest.mark.parametrize("text", ['{"a":', "[1", "{text}", "plain", "7", "{\ud800}", '["\ud800"]'])
+def test_attributes_that_have_no_inside(text: str) -> None:
+    """They are texts, or numbers."""
+    assert attributes({"o.a": Action.DROP}, {"o": text}) == {"o": text}
+
+
+def test_what_is_too_deep_to_look_into_is_dropped() -> None:
+    """Nobody knows what is in there."""
+    deep = "[" * 50_000 + '{"a":1}' + "]" * 50_000
+    assert attributes({"o.a": Action.MASK}, {"o": deep, "x": "1"}) == {"x": "1"}
+
+
+def test_a_hash_that_looks_like_a_number_stays_a_text() -> None:
+    """One of very many does; it is quoted then, as any such text."""
+    assert _attribute("secret", lambda _: "1" * 64) == f'"{"1" * 64}"'
 
 
 def test_half_a_surrogate_pair_is_hashed() -> None:
