@@ -27,7 +27,7 @@ _LOGICAL: Final[Mapping[str, frozenset[str]]] = {
         )
     ),
     "string": frozenset(("uuid",)),
-    "bytes": frozenset(("decimal",)),
+    "bytes": frozenset(("decimal", "big-decimal")),
     "fixed": frozenset(("decimal", "uuid", "duration")),
 }  # fmt: skip
 _FIXED_SIZES: Final = {"uuid": 16, "duration": 12}

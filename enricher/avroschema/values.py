@@ -29,6 +29,9 @@ _SPARE: Final = 1_000
 _MOST_DECIMAL: Final = 512
 """Bytes of a decimal: more than 1,200 digits."""
 
+_MOST_SCALE: Final = 1 << 31
+"""Of a big decimal: what an int holds."""
+
 _LONGEST_VARINT: Final = 63
 _NAMES: Final = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
 
@@ -245,6 +248,15 @@ def _decimal(of: AvroType) -> Read:
     return read
 
 
+def _big_decimal(body: Body) -> Decimal:
+    """One that tells its scale itself: within the bytes, the digits as bytes and the scale as a number."""
+    inner = Body(_bytes(body), 0)
+    digits, scale = _bytes(inner), inner.number()
+    if inner.position != len(inner.data) or len(digits) > _MOST_DECIMAL or abs(scale) > _MOST_SCALE:
+        raise InvalidBody("holds a big decimal that is none, or too large a one")
+    return Decimal(f"{int.from_bytes(digits, 'big', signed=True)}E{-scale}")
+
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -310,6 +322,7 @@ _LOGICAL: Final[Mapping[tuple[str, str], Read]] = {
     ("int", "date"): _date,
     ("int", "time-millis"): _time(1_000),
     ("long", "time-micros"): _time(1_000_000),
+    ("bytes", "big-decimal"): _big_decimal,
     ("fixed", "uuid"): _uuid,
     ("fixed", "duration"): _duration,
     **{
