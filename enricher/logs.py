@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from enricher.config import Logging
 
-_TALKATIVE = ("httpx", "httpcore", "hpack", "urllib3", "pyreqwest")
+_TALKATIVE = ("httpx", "httpcore", "httpx2", "httpcore2", "hpack", "urllib3", "pyreqwest")
 """Libraries that log URLs, headers or bodies below WARNING."""
 
 

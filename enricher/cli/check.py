@@ -54,6 +54,8 @@ def _print(findings: "list[Finding]") -> None:
     console = Console(highlight=False)
     for finding in findings:
         mark = ("[ok]", "green") if finding.ok else ("[wrong]", "bold red")
-        console.print(Text.assemble(mark, " ", (finding.what, "bold"), ": ", finding.message))
-        if finding.remedy:
-            console.print(Padding(Text(finding.remedy), (0, 0, 0, 4)))
+        message, *more = finding.message.splitlines()
+        console.print(Text.assemble(mark, " ", (finding.what, "bold"), ": ", message))
+        for line in (*more, finding.remedy):
+            if line:
+                console.print(Padding(Text(line), (0, 0, 0, 4)))

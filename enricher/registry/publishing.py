@@ -118,10 +118,10 @@ def ensure(
     report = examine(client, subject, text)
     name = parse(json.loads(text)).name
     refused = report.accepted is False
-    verdict = "the registry would not take it" if refused else "the registry would take it"
+    verdict = "the registry's own rules do not let it follow" if refused else f"the registry would take it: run `{how}`"
     raise (RegistryRefused if refused else RegistryLacks)(
         f"the schema {name} is not registered under {subject}, and schema_registry.auto_register is off; "
-        f"{verdict}: run `{how}`\n{report.words}"
+        f"{verdict}\n{report.words}"
     )
 
 

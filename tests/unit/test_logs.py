@@ -86,6 +86,19 @@ def test_libraries_that_log_urls_are_kept_quiet() -> None:
     assert logged(code, level="debug") == ""
 
 
+def test_the_registrys_client_logs_no_requests() -> None:
+    """Whatever its HTTP library is called."""
+    code = """
+from enricher.registry import RegistryClient
+from enricher.testing.registry import RegistryServer
+with RegistryServer() as server:
+    client = RegistryClient(server.url, 10.0)
+    assert client.versions("s") == []
+    client.close()
+"""
+    assert logged(code, level="debug") == ""
+
+
 def test_console_is_for_people() -> None:
     """No colours without a terminal; one line for an event."""
     text = logged("log.warning('service_down', waits='5s')", form="console")
