@@ -1,10 +1,10 @@
-"""Puts the audit together: inputs first, then outputs and dead letters, then the report.
+"""Puts the audit together: inputs first, then dead letters, then outputs, then the report.
 
 Memory does not grow with the outputs, and with the input by what ``ledger`` and ``lanes`` keep: 19 bytes a record, and
 24 to 48 bytes for each key of each partition. Examples are kept up to a number.
 
-Invariants: the order of outputs and dead letters among each other does not matter, but the outputs of one output
-partition come in their order; a record that is told twice counts once as input. Pure.
+Invariants: the outputs of one output partition come in their order, and after all dead letters; a record that is told
+twice counts once as input. Pure.
 """
 
 from collections.abc import Collection, Mapping
@@ -67,11 +67,11 @@ class Audit:
             return
         self._report.outputs += 1
         self._compare(source, offset, record, self._differences(digest, record))
-        if self._resolve(source, offset, record, published=True):
+        if self._resolve(source, offset, record):
             self._follow(source, offset, record)
 
     def dead_letter(self, source: TopicPartition, offset: int, record: Record) -> None:
-        """A dead letter, and the place of its input."""
+        """A dead letter, and the place of its input; comes before the outputs."""
         digest = self._digest(source, offset)
         if digest is None:
             return
@@ -80,7 +80,7 @@ class Audit:
         if of_bytes(record.value) != digest.value:
             differences.append("value")
         self._compare(source, offset, record, differences)
-        self._resolve(source, offset, record, published=False)
+        self._resolve(source, offset, record)
 
     def foreign(self) -> None:
         """A dead letter without a source."""
@@ -150,14 +150,19 @@ class Audit:
             detail = f"{_place(record)} has another {', '.join(differences)}"
             self._report.changed.add(Example(*source, offset, detail), self._most)
 
-    def _resolve(self, source: TopicPartition, offset: int, record: Record, *, published: bool) -> bool:
-        first, second = self._ledgers[source].resolve(offset, published=published)
-        if second:
+    def _resolve(self, source: TopicPartition, offset: int, record: Record) -> bool:
+        """Whether it is the first that became of the input."""
+        before = self._ledgers[source].resolve(offset)
+        if before == 1:
             self._report.repeated.add(Example(*source, offset, f"again at {_place(record)}"), self._most)
-        return first
+        return not before
 
     def _follow(self, source: TopicPartition, offset: int, record: Record) -> None:
-        """The first output of a record: those before it in its lane have to be of lower offsets."""
+        """The first output of a record: those before it in its lane have to be of lower offsets.
+
+        One that was dead-lettered, too, is not looked at: it had its turn then, and came out when a stretch was done
+        again.
+        """
         if self._order is Order.NONE or (self._order is Order.KEY and record.key is None):
             return
         key = record.key if self._order is Order.KEY else None

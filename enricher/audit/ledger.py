@@ -12,9 +12,8 @@ from enricher.completed import Range
 
 _PAGE = 512
 _DIGEST = Struct("<IIHII")
-_PRESENT = 0b01
-_PUBLISHED = 0b10
-_ONCE = 0b100  # the bits from here on count
+_PRESENT = 0b1
+_ONCE = 0b10  # the bits from here on count
 _MOST = 0xFF - _ONCE
 _MOST_HEADERS = 0xFFFF
 
@@ -69,25 +68,18 @@ class Ledger:
             return None
         return Digest(*_DIGEST.unpack_from(page.digests, index * _DIGEST.size))
 
-    def resolve(self, offset: int, *, published: bool) -> tuple[bool, bool]:
-        """A record has an output (``published``) or a dead letter.
-
-        Returns:
-            Whether it is the record's first output, and whether it is the second of all that it has.
-        """
+    def resolve(self, offset: int) -> int:
+        """A record has an output or a dead letter; returns how many it had before, up to a number."""
         number, index = divmod(offset, _PAGE)
         states = self._pages[number].states
-        state = states[index]
-        first = published and not state & _PUBLISHED
-        second = state // _ONCE == 1
-        if state < _ONCE:
+        before = states[index] // _ONCE
+        if before == 0:
             self.resolved += 1
-        elif second:
+        elif before == 1:
             self.repeated += 1
-        if state < _MOST:
-            state += _ONCE
-        states[index] = state | (_PUBLISHED if published else 0)
-        return first, second
+        if states[index] < _MOST:
+            states[index] += _ONCE
+        return before
 
     def missing(self) -> Iterator[int]:
         """The offsets of the records that have neither output nor dead letter, in order."""

@@ -66,7 +66,8 @@ class Report(Struct):
         not_committed: how many of the missing ones the group has not committed either: its workers may still come
             to them.
         repeated: inputs with more than one output or dead letter.
-        out_of_order: outputs that stand behind one of a later input of their lane, repeats left aside.
+        out_of_order: outputs that stand behind one of a later input of their lane, repeats and what was dead-lettered,
+            too, left aside.
         changed: outputs and dead letters whose key, headers, timestamp or (dead letters) value are not the input's.
         commits: partitions whose committed offset or metadata lies outside the log.
         others: what else was read.

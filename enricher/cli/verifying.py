@@ -84,7 +84,7 @@ def verify_topics(
             for record in _read(reader, mine, progress):
                 audit.input(record)
         notes: list[str] = []
-        for topic, take in ((output, partial(_take_output, outputs)), (dead, _take_dead_letter)):
+        for topic, take in ((dead, _take_dead_letter), (output, partial(_take_output, outputs))):
             bounds = readers[topic].bounds()
             notes += _notes(kafka, topic, bounds)
             for record in _read(readers[topic], {p: Range(*at) for p, at in bounds.items()}, progress):

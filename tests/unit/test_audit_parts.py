@@ -42,10 +42,7 @@ def test_the_ledger_keeps_what_it_was_told() -> None:
     assert [ledger.digest(offset) for offset in (499, 501, 3_000)] == [None, None, None]
     assert ledger.digest(512) == DIGEST._replace(key=512)
     assert list(ledger.missing()) == [500, 511, 512, 1_499]
-    assert ledger.resolve(511, published=False) == (False, False)
-    assert ledger.resolve(511, published=True) == (True, True)
-    assert ledger.resolve(511, published=True) == (False, False)
-    assert ledger.resolve(500, published=True) == (True, False)
+    assert [ledger.resolve(offset) for offset in (511, 511, 511, 500)] == [0, 1, 2, 0]
     assert list(ledger.missing()) == [512, 1_499]
     assert (ledger.resolved, ledger.repeated) == (2, 1)
 
@@ -65,7 +62,7 @@ def test_memory_is_some_bytes_a_record_and_a_key() -> None:
         before = tracemalloc.get_traced_memory()[0]
         for offset in range(200_000):
             ledger.add(offset, DIGEST)
-            ledger.resolve(offset, published=True)
+            ledger.resolve(offset)
         a_record = (tracemalloc.get_traced_memory()[0] - before) / 200_000
         lanes = LastOffsets()
         before = tracemalloc.get_traced_memory()[0]
