@@ -113,6 +113,7 @@ def _summary(plan: Schedule, guarantee: str, stage: Stage, report: dict[str, Any
         "freezes": acts[Act.FREEZE],
         "broker faults": acts[Act.BROKER_STOP] + acts[Act.BROKER_KILL] + acts[Act.BROKER_PAUSE],
         "ends by themselves": len(stage.crew.ends),
+        "clients that did not return": stage.replaced,
     }
     found = ""
     if "inputs" in report:

@@ -48,7 +48,7 @@ _AWAY = {
 }
 """What a broker that is starting, or whose coordinator is, answers to those who wait for something else."""
 
-_REPLACED = "a new worker has to take over"
+REPLACED = "a new worker has to take over"
 """How a worker's last words end when it gives its place up, as its Kafka client does not return."""
 
 T = TypeVar("T")
@@ -76,6 +76,8 @@ def patiently(ask: Callable[[], T], timeout: float = 30.0) -> T:
         except KafkaException as error:
             if not error.args[0].retriable() and error.args[0].code() not in _AWAY:
                 raise
+            return False
+        except TimeoutError:  # of a request whose answer did not come: of the admin client's futures
             return False
         return True
 
@@ -253,7 +255,7 @@ class World:
 
     def _replaced(self, worker: Program) -> bool:
         """Whether it was right to end and another has its place, which is started here the first time."""
-        if _REPLACED not in worker.tail():
+        if REPLACED not in worker.tail():
             return False
         if self._supervised is not None:
             self.worker(self._supervised)
