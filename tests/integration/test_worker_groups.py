@@ -51,6 +51,8 @@ def test_a_static_member_that_restarts_moves_nothing(world: World, guarantee: st
     leaves = world.worker({**own, "kafka.group_instance_id": "leaves"})
     leaves.wait_for_log("partitions_assigned", 60)
     stays.wait_for_log(lambda line: "partitions_revoked" in line, 60)
+    wait_until(lambda: moves(leaves)[-1]["partitions"], "the one that joined has partitions", 60)
+    wait_until(lambda: moves(stays)[-1]["event"] == "partitions_assigned", "the other was told of it", 60)
     begun = world.published()
     world.send(sent_contacts(contacts(1_500, customers=900, seed=2)))
     world.await_published(begun + 100)
