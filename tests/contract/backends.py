@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from enricher.model import Headers, Outgoing, Position, Record, TopicPartition
 from enricher.protocols import EndTellingSource, Sink, Source, Transactions
+from enricher.pulse import Pulse
 from enricher.sink import KafkaSink
 from enricher.source import KafkaSource
 from enricher.testing.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
@@ -170,14 +171,21 @@ class Kafka:
             future.result(30)
 
     def source(
-        self, topic: str, group: str, *, reset: str = "earliest", revoke_deadline: float = 10.0, **more: Any
+        self,
+        topic: str,
+        group: str,
+        *,
+        reset: str = "earliest",
+        revoke_deadline: float = 10.0,
+        pulse: Pulse | None = None,
+        **more: Any,
     ) -> EndTellingSource:
-        """See `Backend`; ``more`` are librdkafka properties."""
+        """See `Backend`; ``pulse`` is told what it does, ``more`` are librdkafka properties."""
         properties: dict[str, Any] = {
             "bootstrap.servers": self._servers, "group.id": group, "auto.offset.reset": reset, "log_level": 0,
             **more,
         }  # fmt: skip
-        return KafkaSource(properties, [topic], revoke_deadline=revoke_deadline)
+        return KafkaSource(properties, [topic], revoke_deadline=revoke_deadline, pulse=pulse)
 
     async def joined(self, first: Source, second: Source) -> None:
         """See `Backend`: the group's coordinator sees to it."""

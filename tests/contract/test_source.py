@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from enricher.handover import SLICE
 from enricher.model import Headers, Position, Record, TopicPartition
 from enricher.protocols import CommitFailed, Source
 from enricher.pulse import Pulse
-from enricher.source import SLICE, KafkaSource
+from enricher.source import KafkaSource
 from tests.contract.backends import Backend, Heard, Kafka, Memory
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import unique_name
