@@ -33,21 +33,23 @@ def _history(output: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "record", "name": name, "namespace": space, "doc": doc, "fields": [*history["fields"], enrichment]}
 
 
-ADDED: Final[Mapping[str, Any]] = {
-    "name": FIELD,
-    "type": ["null", _history(ENRICHED_CONTACT.raw)],
-    "default": None,
-    "doc": "What the customer had been offered; null where nobody has looked it up.",
-}
-"""The field."""
+def added(output: Mapping[str, Any]) -> dict[str, Any]:
+    """The field, with the history as this version of ``EnrichedContact`` has it."""
+    doc = "What the customer had been offered; null where nobody has looked it up."
+    return {"name": FIELD, "type": ["null", _history(output)], "default": None, "doc": doc}
 
 
-def derive(raw: Any, references: Iterable[Any] = ()) -> dict[str, Any]:
+ADDED: Final[Mapping[str, Any]] = added(ENRICHED_CONTACT.raw)
+"""The field, as it is written."""
+
+
+def derive(raw: Any, references: Iterable[Any] = (), field: Mapping[str, Any] = ADDED) -> dict[str, Any]:
     """The derived schema's JSON.
 
     Args:
         raw: the input's.
         references: schemas that it refers to, each after those that it refers to itself.
+        field: what is added.
 
     Raises:
         NotDerivable: there can be none.
@@ -57,9 +59,9 @@ def derive(raw: Any, references: Iterable[Any] = ()) -> dict[str, Any]:
     written = parse(raw, references)
     if written.kind != "record":
         raise NotDerivable(f"it describes no record, but {written.words}, and only a record can get one more field")
-    for field in written.fields:
-        if field.name == FIELD or FIELD in field.aliases:
-            how = "a field" if field.name == FIELD else f"an alias of {field.name} that is"
+    for own in written.fields:
+        if own.name == FIELD or FIELD in own.aliases:
+            how = "a field" if own.name == FIELD else f"an alias of {own.name} that is"
             raise NotDerivable(f"{written.name} has {how} called {FIELD} already: rename it in the input")
     there = dict(named_within(written))
     if written.name in there:
@@ -70,7 +72,7 @@ def derive(raw: Any, references: Iterable[Any] = ()) -> dict[str, Any]:
     for name in sorted(_OURS & there.keys() | _OURS & {written.name}):
         raise NotDerivable(f"it has a type called {name}, as the history that would be added: rename it in the input")
     whole = _Inliner(references).copy(raw, "")
-    return {**whole, "fields": [*whole["fields"], ADDED]}
+    return {**whole, "fields": [*whole["fields"], field]}
 
 
 def is_derived(of: AvroType) -> bool:

@@ -9,12 +9,10 @@ import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
 from structlog.testing import capture_logs
 
-from enricher.cli.codecs import offline_codecs
+from enricher.cli.codecs import offline_codecs, reader_of
 from enricher.cli.compose import build_pipeline
-from enricher.codec import OutputReader
 from enricher.config.model import Guarantee, Settings
 from enricher.deadletter import DeadLetterCause, parse_dead_letter
 from enricher.delivery import AtLeastOnce, Delivery
@@ -38,10 +36,11 @@ _TURN = 0.05
 
 
 class Came(NamedTuple):
-    """What came of an input: a record, with what it holds."""
+    """What came of an input: a record, with what it holds, and that of an output as its schema has it."""
 
     record: Record
     holds: Enriched | DeadLetterCause
+    plain: Any = None
 
 
 class Result(NamedTuple):
@@ -93,6 +92,7 @@ class _World:
         topics = dict.fromkeys(settings.input.topics, partitions)
         self._broker = MemoryBroker({**topics, self._output: 1, self._letters: 1})
         self._engine = ScriptedEngine(test.answers, settings.service.timeout, settings.service.max_response)
+        self._reader = reader_of(settings)
         self.places = [self._append(number) for number in range(len(test.case.input))]
         self.came: dict[Place, Came] = {}
 
@@ -146,9 +146,9 @@ class _World:
     def _look(self) -> None:
         """Take in what was written."""
         for record in self._broker.records(self._output):
-            enriched = _READER.decode(record.value, record.headers)
+            enriched, plain = self._reader.read(record.value, record.headers, record.timestamp)
             how = enriched.enrichment
-            self.came[how.topic, how.partition, how.offset] = Came(record, enriched)
+            self.came[how.topic, how.partition, how.offset] = Came(record, enriched, plain)
         for record in self._broker.records(self._letters):
             cause = parse_dead_letter(record.headers)
             if cause is not None:
@@ -173,7 +173,7 @@ def _judged(expected: Expected, came: Came | None, within: float) -> Iterator[Di
     elif isinstance(came.holds, Enriched) != (expected.output is not None):
         yield Difference("", wanted, _told(came))
     elif isinstance(came.holds, Enriched):
-        yield from differences(expected.output, msgspec.to_builtins(came.holds), "output")
+        yield from differences(expected.output, came.plain, "output")
     else:
         yield from _judged_letter(expected, came.holds)
     if expected.waits is None:
@@ -208,6 +208,3 @@ def _told(came: Came) -> str:
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "backslashreplace")
-
-
-_READER = OutputReader()

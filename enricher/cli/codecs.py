@@ -125,9 +125,8 @@ def build_decoder(
     Raises:
         ConfigError: ``schemas.path`` cannot be used.
     """
-    fields = settings.input.fields
     return Decoder(
-        InputFields(fields.event_id, fields.customer_id, fields.event_time),
+        _input_fields(settings),
         settings.input.format,
         settings.input.max_record,
         schemas=schema_files(settings) if files is None else files,
@@ -177,6 +176,20 @@ def _tell_whom_it_breaks(registry: RegistryClient, subject: str) -> None:
             log.warning("output_schema_breaks", subject=subject, reason=broken.words)
 
 
+def reader_of(settings: Settings, registry: RegistryClient | None = None) -> OutputReader:
+    """What reads outputs of events such as the settings tell, by ids only with a registry.
+
+    Raises:
+        ConfigError: ``schemas.path`` cannot be used.
+    """
+    return OutputReader(registry, _input_fields(settings), schema_files(settings).values())
+
+
+def _input_fields(settings: Settings) -> InputFields:
+    fields = settings.input.fields
+    return InputFields(fields.event_id, fields.customer_id, fields.event_time)
+
+
 @contextmanager
 def output_reader(settings: Settings | None) -> Iterator[OutputReader]:
     """What reads outputs, of any framing; asks the registry for ids, if there is one.
@@ -187,7 +200,7 @@ def output_reader(settings: Settings | None) -> Iterator[OutputReader]:
     """
     registry = None if settings is None else open_registry(settings)
     try:
-        yield OutputReader(registry)
+        yield OutputReader(registry) if settings is None else reader_of(settings, registry)
     finally:
         if registry is not None:
             registry.close()

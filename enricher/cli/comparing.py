@@ -77,7 +77,7 @@ class Published:
             return None
         key, headers, timestamp, value = found
         pairs = msgspec.msgpack.decode(headers, type=list[tuple[str, bytes | None]])
-        return Output(key, pairs, timestamp, schema_of(value, pairs), self.reader.decode(value, pairs))
+        return Output(key, pairs, timestamp, schema_of(value, pairs), self.reader.decode(value, pairs, timestamp))
 
     def close(self) -> None:
         """Forget all."""
@@ -119,7 +119,7 @@ class ComparingSink:
         """See ``enricher.protocols.Sink``."""
 
     def _compare(self, key: bytes | None, headers: Headers, timestamp: int, value: bytes) -> None:
-        enriched = self._published.reader.decode(value, headers)
+        enriched = self._published.reader.decode(value, headers, timestamp)
         new = Output(key, headers, timestamp, schema_of(value, headers), enriched)
         how = new.enriched.enrichment
         try:

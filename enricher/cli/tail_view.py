@@ -46,7 +46,7 @@ class Shown(NamedTuple):
 def opened(record: Record, outputs: OutputReader, decoder: Decoder) -> Shown:
     """What a record is; the decoder reads the events in dead letters."""
     try:
-        enriched = outputs.decode(record.value, record.headers)
+        enriched = outputs.decode(record.value, record.headers, record.timestamp)
     except ValueError as error:
         problem = str(error)
     else:

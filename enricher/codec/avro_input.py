@@ -252,10 +252,36 @@ def _read_contact_of(written: AvroType, schema: WriterSchema) -> ReadFrom:
     def read(value: bytes, start: int, record: Record) -> Event:
         found = _values(values, value, start)
         own = found.pop("attributes", None) if texts_already else None
-        event = _CONTACT_PATHS.read(_to_json(found), record)
-        return msgspec.structs.replace(event, attributes=merge(own, event.attributes)) if own else event
+        return _contact(found, own, record)
 
     return read
+
+
+def _contact(found: dict[str, Any], own: Mapping[str, str] | None, record: Record) -> Event:
+    """A contact of its fields, with attributes of its own that are texts already."""
+    event = _CONTACT_PATHS.read(_to_json(found), record)
+    return msgspec.structs.replace(event, attributes=merge(own, event.attributes)) if own else event
+
+
+def event_of(name: str, found: Mapping[str, Any], paths: JsonReader, record: Record) -> Event:
+    """The event of a record of any type, as it was read from its input: of a derived output's fields.
+
+    Args:
+        name: of the type, with its namespace.
+        found: the fields.
+        paths: reads JSON events of the shape that the settings tell.
+        record: the input, without its value.
+
+    Raises:
+        Rejected: it is none.
+    """
+    fields = dict(found)
+    if name != _CONTACT.name:
+        return paths.read(_to_json(fields), record)
+    own = fields.get("attributes")
+    if not isinstance(own, dict) or not all(isinstance(text, str) for text in own.values()):
+        own = None
+    return _contact({key: fields[key] for key in fields if own is None or key != "attributes"}, own, record)
 
 
 def _as_text(field: AvroField) -> AvroField:

@@ -3,18 +3,24 @@
 Invariant: offers within bundles within bundles end at ``MAX_LEVELS``, on both sides.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
 
 import msgspec
 
+from enricher.avroschema.derived import FIELD, NotDerivable, derive
+from enricher.codec.avro_input import event_of
 from enricher.codec.avro_writer import TooDeep, write_enriched
+from enricher.codec.decoder import InputFields
 from enricher.codec.framing import Framing
-from enricher.model import Enriched, Headers, Record, Rejected, Stage
+from enricher.codec.json_input import JsonReader
+from enricher.model import Enriched, Enrichment, Event, Headers, OfferHistory, Record, Rejected, Stage
 from enricher.reader import Headers as AnyHeaders
 from enricher.reader import Reader, Registry, Undecodable
 from enricher.reader.building import MAX_LEVELS
-from enricher.schemas import ENRICHED_CONTACT
+from enricher.reader.reading import NAME
+from enricher.schemas import ENRICHED_CONTACT, RELEASED
 
 SINGLE_OBJECT: Final = Framing.single_object(ENRICHED_CONTACT.fingerprint)
 UNFRAMED: Final = Framing()
@@ -86,30 +92,65 @@ class JsonEncoder:
 
 
 class OutputReader:
-    """Reads enriched events in any framing.
+    """Reads enriched events in any framing. Of a derived output, the contact is what the worker reads in such an event.
 
     Args:
         registry: asked for schemas by their ids; its errors come through. None where there is no registry.
+        fields: where the fields that matter stand in events.
+        schemas: the Avro schemas, as JSON, of inputs of single objects that may come besides our own.
     """
 
-    def __init__(self, registry: Registry | None = None) -> None:
-        self._reader = Reader(registry)
+    def __init__(
+        self, registry: Registry | None = None, fields: InputFields | None = None, schemas: Iterable[Any] = ()
+    ) -> None:
+        ours = [old.raw for old in RELEASED["CustomerContact"]]
+        self._reader = Reader(registry, schemas=filter(_is_derivable, [*ours, *schemas]))
+        paths = fields or InputFields()
+        self._paths = JsonReader(paths.event_id, paths.customer_id, paths.event_time)
 
-    def decode(self, data: bytes | None, headers: AnyHeaders = None) -> Enriched:
+    def decode(self, data: bytes | None, headers: AnyHeaders = None, timestamp: int = 0) -> Enriched:
         """The enriched event.
+
+        Args:
+            data: the value of an output.
+            headers: of it.
+            timestamp: of it, milliseconds: the time of an event that has none itself.
 
         Raises:
             UndecodableOutput: it is none.
         """
+        return self.read(data, headers, timestamp)[0]
+
+    def read(self, data: bytes | None, headers: AnyHeaders = None, timestamp: int = 0) -> tuple[Enriched, Any]:
+        """As ``decode``, and the output as it stands there: with the names of its schema, in dicts and lists."""
         try:
-            plain = self._reader.plain(data, headers)
-            enriched = msgspec.convert(plain, Enriched)
+            name, plain = self._reader.named(data, headers)
+            enriched = msgspec.convert(plain, Enriched) if name == NAME else self._derived(name, plain, timestamp)
             check_levels(enriched)
         except Undecodable as error:
             raise UndecodableOutput(str(error)) from None
         except (msgspec.ValidationError, Rejected, RecursionError):
             raise UndecodableOutput("it has not the fields of an enriched event") from None
-        return enriched
+        return enriched, plain
+
+    def _derived(self, name: str, plain: Mapping[str, Any], timestamp: int) -> Enriched:
+        fields = dict(plain)
+        history = fields.pop(FIELD)
+        how = msgspec.convert(None if history is None else history["enrichment"], Enrichment)
+        told = msgspec.convert(history, OfferHistory)
+        source = Record(how.topic, how.partition, how.offset, timestamp, None, None, [])
+        try:
+            event = event_of(name, fields, self._paths, source)
+        except Rejected:  # what was kept back, or is read with other settings
+            event = Event(f"{how.topic}-{how.partition}-{how.offset}", told.customer_id, timestamp)
+        return Enriched(event, told, how)
+
+
+def _is_derivable(raw: Any) -> bool:
+    with suppress(NotDerivable):
+        derive(raw)
+        return True
+    return False
 
 
 def decode_enriched(data: bytes) -> Enriched:

@@ -1,5 +1,7 @@
 """Reads what the worker writes, for those downstream: ``Reader().decode(value)`` gives an ``EnrichedContact``.
 
+Of derived outputs ``decode_event`` gives an ``EnrichedEvent``.
+
 Any framing (single objects, a registry's ids before the value or in a header, JSON), and any released version of the
 schema, older and newer ones than this package's own included. It needs no settings and no broker, and imports nothing
 of the worker but the schemas; fastavro is all that has to be installed. See docs/downstream.md.
@@ -9,6 +11,7 @@ from enricher.reader.reading import Headers, Reader, Registry, Undecodable, Unkn
 from enricher.reader.values import (
     CustomerContact,
     EnrichedContact,
+    EnrichedEvent,
     Enrichment,
     EnrichmentStatus,
     Offer,
@@ -18,6 +21,7 @@ from enricher.reader.values import (
 __all__ = [
     "CustomerContact",
     "EnrichedContact",
+    "EnrichedEvent",
     "Enrichment",
     "EnrichmentStatus",
     "Headers",

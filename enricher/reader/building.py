@@ -8,7 +8,16 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from enricher.reader.values import CustomerContact, EnrichedContact, Enrichment, EnrichmentStatus, Offer, OfferHistory
+from enricher.avroschema.derived import FIELD
+from enricher.reader.values import (
+    CustomerContact,
+    EnrichedContact,
+    EnrichedEvent,
+    Enrichment,
+    EnrichmentStatus,
+    Offer,
+    OfferHistory,
+)
 
 MAX_LEVELS: Final = 16
 """Levels of offers: bundles within bundles. The worker writes no more."""
@@ -27,6 +36,13 @@ def build(plain: Mapping[str, Any]) -> EnrichedContact:
         KeyError, TypeError, ValueError, OverflowError, AttributeError: the plain one is none of an enriched contact.
     """
     return _made(EnrichedContact, plain, _CONVERT)
+
+
+def build_event(name: str, plain: Mapping[str, Any]) -> EnrichedEvent:
+    """The typed value of a derived output, whose record has this name; raises as ``build`` does."""
+    event = dict(plain)
+    history = event.pop(FIELD)
+    return EnrichedEvent(name, event, build_history(history), _enrichment(history["enrichment"]))
 
 
 def build_history(plain: Mapping[str, Any]) -> OfferHistory:
@@ -63,6 +79,10 @@ def _offers(level: int) -> Convert:
     return convert
 
 
+def _enrichment(plain: Mapping[str, Any]) -> Enrichment:
+    return _made(Enrichment, plain, {"status": _status})
+
+
 def _status(symbol: str) -> EnrichmentStatus:
     return _STATUSES.get(symbol, EnrichmentStatus.UNKNOWN)
 
@@ -75,5 +95,5 @@ _HISTORY: Final[Mapping[str, Convert]] = {"looked_up_at": _instant, "as_of": _in
 _CONVERT: Final[Mapping[str, Convert]] = {
     "contact": lambda plain: _made(CustomerContact, plain, {"contact_time": _instant}),
     "offer_history": build_history,
-    "enrichment": lambda plain: _made(Enrichment, plain, {"status": _status}),
+    "enrichment": _enrichment,
 }

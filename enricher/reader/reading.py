@@ -6,16 +6,17 @@ Invariant: whatever the bytes, ``decode`` gives a value or raises ``Undecodable`
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
-from typing import Any, Final, NoReturn, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 import fastavro
 
-from enricher.avroschema import InvalidSchema, parse
+from enricher.avroschema import AvroType, InvalidSchema, parse
+from enricher.avroschema.derived import FIELD, added, derive, is_derived
 from enricher.avroschema.values import Body, InvalidBody, reader
-from enricher.reader.building import MAX_LEVELS, build
+from enricher.reader.building import MAX_LEVELS, build, build_event
 from enricher.reader.unrolling import plain_schema, unrolled
-from enricher.reader.values import EnrichedContact
+from enricher.reader.values import EnrichedContact, EnrichedEvent
 from enricher.schemas import RELEASED, Schema, schema_of
 
 SCHEMA_ID_HEADER: Final = "__value_schema_id"
@@ -31,6 +32,8 @@ _GUID: Final = 17
 
 _Plain: TypeAlias = Callable[[bytes, int], Any]
 
+T = TypeVar("T")
+
 
 class Undecodable(ValueError):  # noqa: N818  says what it is
     """The value is no enriched contact; the text tells why, without showing any of it."""
@@ -38,6 +41,13 @@ class Undecodable(ValueError):  # noqa: N818  says what it is
 
 class UnknownSchema(Undecodable):
     """The schema that the value was written with cannot be found."""
+
+
+class _Written(NamedTuple):
+    """A schema that values are written with: the name of its record, and what reads them."""
+
+    name: str
+    read: _Plain
 
 
 class Registry(Protocol):
@@ -53,18 +63,32 @@ class Registry(Protocol):
 
 
 class Reader:
-    """Reads enriched contacts. May be used by several threads.
+    """Reads enriched contacts, and enriched events of other types. May be used by several threads.
 
     Args:
         registry: asked for the schema of an id, once for each; its errors come through, and the next value asks again.
-        ids: the released version that an id (or GUID) stands for, where there is no registry to ask.
+        ids: the released version of ``EnrichedContact`` that an id (or GUID) stands for, where there is no registry.
+        schemas: the JSON of the schemas that derived outputs may have which tell it by a fingerprint; of an input's
+            schema, all that is derived of it is known.
+
+    Raises:
+        InvalidSchema: one of the schemas is none.
+        NotDerivable: nothing can be derived of one.
     """
 
-    def __init__(self, registry: Registry | None = None, ids: Mapping[int | UUID, int] | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry | None = None,
+        ids: Mapping[int | UUID, int] | None = None,
+        schemas: Iterable[Any] = (),
+    ) -> None:
         self._registry = registry
-        self._by_id: dict[int | UUID, _Plain] = {}
+        self._by_id: dict[int | UUID, _Written] = {}
         for key, version in (ids or {}).items():
             self._by_id[key] = _of_release(version)
+        self._by_fingerprint = dict(_BY_FINGERPRINT)
+        for raw in schemas:
+            self._by_fingerprint |= dict(_derived_of(raw))
 
     def decode(self, value: bytes | None, headers: Headers = None) -> EnrichedContact:
         """The enriched contact in a record's value.
@@ -77,11 +101,28 @@ class Reader:
             Undecodable: it is none.
             UnknownSchema: of a schema that cannot be found.
         """
-        plain = self.plain(value, headers)
-        try:
-            return build(plain)
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise Undecodable(f"it has not the fields of an enriched contact ({type(error).__name__})") from None
+        name, plain = self.named(value, headers)
+        if name != NAME:
+            raise Undecodable(f"it is a {name} with a history, and no enriched contact: read it with decode_event")
+        return _built(build, plain)
+
+    def decode_event(self, value: bytes | None, headers: Headers = None) -> EnrichedEvent:
+        """The enriched event in the value of a derived output.
+
+        Args:
+            value: of the record.
+            headers: of the record; needed where a registry's ids are in a header.
+
+        Raises:
+            Undecodable: it is none.
+            UnknownSchema: of a schema that cannot be found.
+        """
+        name, plain = self.named(value, headers)
+        if name == NAME:
+            raise Undecodable("it is an enriched contact: read it with decode")
+        if plain[FIELD] is None:
+            raise Undecodable("it has no offer history: it is none of enricher's outputs")
+        return _built(lambda of: build_event(name, of), plain)
 
     def decode_all(
         self, values: Iterable[bytes | None], headers: Iterable[Headers] | None = None
@@ -94,8 +135,11 @@ class Reader:
         """
         return map(self.decode, values) if headers is None else map(self.decode, values, headers)
 
-    def plain(self, value: bytes | None, headers: Headers = None) -> Any:
-        """The value as dicts and lists, with the names of the schema, and instants as milliseconds since the epoch.
+    def named(self, value: bytes | None, headers: Headers = None) -> tuple[str, Any]:
+        """The name of a value's record, and the value as dicts and lists, with the names of the schema.
+
+        Instants of contacts and histories are milliseconds since the epoch, and derived outputs' events as in
+        ``EnrichedEvent.event``.
 
         Raises:
             Undecodable: as ``decode``.
@@ -107,20 +151,20 @@ class Reader:
                 return self._by(_key(schema_id or b""), value, 0)
         first = value[0]
         if first == _MARKER[0]:
-            return _single_object(value)
+            return self._single_object(value)
         if first == 0:
             if len(value) < _PREFIX:
                 raise Undecodable("it is too short for a schema id")
             return self._by(int.from_bytes(value[1:_PREFIX], "big"), value, _PREFIX)
-        return _from_json(value)
+        return NAME, _from_json(value)
 
-    def _by(self, key: int | UUID, value: bytes, start: int) -> Any:
-        read = self._by_id.get(key)
-        if read is None:
-            read = self._by_id[key] = self._ask(key)
-        return read(value, start)
+    def _by(self, key: int | UUID, value: bytes, start: int) -> tuple[str, Any]:
+        written = self._by_id.get(key)
+        if written is None:
+            written = self._by_id[key] = self._ask(key)
+        return written.name, written.read(value, start)
 
-    def _ask(self, key: int | UUID) -> _Plain:
+    def _ask(self, key: int | UUID) -> _Written:
         if self._registry is None:
             raise UnknownSchema(
                 f"its schema has the id {key}: give the reader a registry, or say what the id stands for"
@@ -131,6 +175,21 @@ class Reader:
             raise UnknownSchema(f"the id {key} stands for no Avro schema")
         return _of_text(found.schema_str)
 
+    def _single_object(self, value: bytes) -> tuple[str, Any]:
+        if not value.startswith(_MARKER) or len(value) < _SINGLE_OBJECT:
+            raise Undecodable("it does not begin with c3 01 and a fingerprint, as an Avro single object does")
+        written = self._by_fingerprint.get(value[2:_SINGLE_OBJECT])
+        if written is None:
+            raise UnknownSchema(f"its schema has the unknown fingerprint {value[2:_SINGLE_OBJECT].hex()}")
+        return written.name, written.read(value, _SINGLE_OBJECT)
+
+
+def _built(make: Callable[[Any], T], plain: Any) -> T:
+    try:
+        return make(plain)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise Undecodable(f"it has not the fields of an enriched contact ({type(error).__name__})") from None
+
 
 def _key(schema_id: bytes) -> int | UUID:
     if len(schema_id) == _GUID and schema_id[0] == 1:
@@ -140,15 +199,6 @@ def _key(schema_id: bytes) -> int | UUID:
     raise Undecodable(f"its header {SCHEMA_ID_HEADER} holds no schema id")
 
 
-def _single_object(value: bytes) -> Any:
-    if not value.startswith(_MARKER) or len(value) < _SINGLE_OBJECT:
-        raise Undecodable("it does not begin with c3 01 and a fingerprint, as an Avro single object does")
-    read = _BY_FINGERPRINT.get(value[2:_SINGLE_OBJECT])
-    if read is None:
-        raise UnknownSchema(f"its schema has the unknown fingerprint {value[2:_SINGLE_OBJECT].hex()}")
-    return read(value, _SINGLE_OBJECT)
-
-
 def _from_json(value: bytes) -> Any:
     try:
         return json.loads(value)
@@ -156,24 +206,49 @@ def _from_json(value: bytes) -> Any:
         raise Undecodable("it is neither Avro nor JSON") from None
 
 
-def _of_release(version: int) -> _Plain:
+def _of_release(version: int) -> _Written:
     for schema in RELEASED["EnrichedContact"]:
         if schema.version == version:
             return _BY_FINGERPRINT[schema.fingerprint]
     raise UnknownSchema(f"EnrichedContact has no version {version} here")
 
 
-def _of_text(text: str) -> _Plain:
-    """What reads values of a schema that a registry gave: a release, or a version that is newer than this package."""
+def _of_text(text: str) -> _Written:
+    """What reads values of a schema that a registry gave: of a release, of a newer version, or a derived one."""
     try:
         raw = json.loads(text)
         parsed = parse(plain_schema(raw))
+        if is_derived(parsed):
+            return _derived(raw)
         fingerprint = schema_of(text, "EnrichedContact", 0).fingerprint
     except (InvalidSchema, ValueError) as error:
         raise UnknownSchema(f"its schema is none: {error}") from None
     if parsed.name != NAME:
-        raise UnknownSchema(f"its schema describes {parsed.words}, and no {NAME}")
-    return _BY_FINGERPRINT.get(fingerprint) or _bounded(reader(parsed))
+        raise UnknownSchema(f"its schema describes {parsed.words}, and no {NAME}, nor an event with a history")
+    return _BY_FINGERPRINT.get(fingerprint) or _Written(NAME, _bounded(reader(parsed)))
+
+
+def _derived_of(raw: Any) -> Iterator[tuple[bytes, _Written]]:
+    """By their fingerprints, a derived schema, or all those of an input's: the history has several versions."""
+    derived = (
+        [raw] if is_derived(parse(raw)) else [derive(raw, (), added(old.raw)) for old in RELEASED["EnrichedContact"]]
+    )
+    for one in derived:
+        yield schema_of(json.dumps(one), "", 0).fingerprint, _derived(one)
+
+
+def _derived(raw: Any) -> _Written:
+    """What reads derived outputs: the event as a person would write it, the history as in an enriched contact."""
+    written, plainly = parse(raw), parse(plain_schema(raw))
+    event = reader(AvroType("record", written.name, fields=written.fields[:-1]))
+    history = reader(plainly.fields[-1].type)
+
+    def read(body: Body) -> Any:
+        value = event(body)
+        value[FIELD] = history(body)
+        return value
+
+    return _Written(written.name, _bounded(read))
 
 
 def _bounded(read: Callable[[Body], Any]) -> _Plain:
@@ -220,4 +295,6 @@ def _check_end(end: int, value: bytes) -> None:
         raise Undecodable("bytes follow its Avro body")
 
 
-_BY_FINGERPRINT: Final = {schema.fingerprint: _released(schema) for schema in RELEASED["EnrichedContact"]}
+_BY_FINGERPRINT: Final = {
+    schema.fingerprint: _Written(NAME, _released(schema)) for schema in RELEASED["EnrichedContact"]
+}

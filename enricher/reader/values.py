@@ -89,6 +89,24 @@ class Enrichment:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrichedEvent:
+    """An event of a type of its own, with the customer's offer history (``output.schema: derived``).
+
+    Attributes:
+        type: the name of the event's record, with its namespace.
+        event: its fields by their names. Dates and times are texts in ISO 8601, decimals ``Decimal``; numbers that JSON
+            does not have (NaN) are texts.
+        offer_history: the history.
+        enrichment: how the output came about.
+    """
+
+    type: str
+    event: Mapping[str, Any]
+    offer_history: OfferHistory
+    enrichment: Enrichment
+
+
+@dataclass(frozen=True, slots=True)
 class EnrichedContact:
     """A customer contact with the customer's offer history."""
 

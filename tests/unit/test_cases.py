@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,9 +12,12 @@ import yaml
 from typer.testing import CliRunner
 
 from enricher.cli.app import app
+from enricher.codec.avro_input import fingerprint_of
 from enricher.config import ConfigError
 from enricher.testing.cases.loading import load_suite
+from tests.avro_strategies import record as avro
 from tests.readme import ROOT, blocks
+from tests.unit.test_codec_derived import body
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yaml"))
 
@@ -420,3 +424,44 @@ def test_no_text_no_file(files: Files) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="is no UTF-8 text"):
         load_suite(path)
+
+
+def test_derived_outputs_have_the_fields_of_their_schema(files: Files) -> None:
+    """The event's own, and the history with how it came; an event in JSON is refused."""
+    raw = avro(("customerId", "string"), ("at", {"type": "long", "logicalType": "timestamp-millis"}), name="Call")
+    files.write(json.dumps(raw), "call.avsc")
+    value = b"\xc3\x01" + fingerprint_of(raw) + body(raw, {"customerId": "CONNOR", "at": 0})
+    ripley = b"\xc3\x01" + fingerprint_of(raw) + body(raw, {"customerId": "RIPLEY", "at": 0})
+    [right, wrong, away] = files.run(f"""\
+        settings:
+          output: {{schema: derived}}
+          schemas: {{path: {files.folder / "call.avsc"}}}
+        answers:
+          CONNOR: {{offers: [{{Name: Phone, Outcome: Accepted}}]}}
+          RIPLEY: {{status: 503}}
+        tests:
+          - name: right
+            input:
+              - base64: {b64encode(value).decode()}
+              - value: {{customerId: CONNOR}}
+            expect:
+              - output:
+                  customerId: CONNOR
+                  at: "1970-01-01T00:00:00Z"
+                  offerHistory.offers: [{{name: Phone}}]
+                  offerHistory.enrichment: {{status: ENRICHED, attempts: 1}}
+              - dead_letter: {{stage: decode, cause: NotAvro}}
+          - name: wrong
+            input:
+              base64: {b64encode(value).decode()}
+            expect:
+              output: {{contact.customerId: CONNOR}}
+          - name: away
+            settings: {{failures: {{on_unavailable: pass-through}}}}
+            input:
+              base64: {b64encode(ripley).decode()}
+            expect:
+              output: {{customerId: RIPLEY, offerHistory.offers: [], offerHistory.enrichment.status: UNAVAILABLE}}
+        """)
+    assert (right["passed"], away["passed"]) == (True, True), (right, away)
+    assert not wrong["passed"]

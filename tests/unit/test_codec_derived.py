@@ -1,5 +1,6 @@
 """Derived outputs: the input's bytes with the history behind them, in every framing, whatever the input's schema."""
 
+import copy
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.avroschema.derived import derive
-from enricher.codec import Decoder
+from enricher.codec import Decoder, InputFields, OutputReader, UndecodableOutput
 from enricher.codec.avro_input import SCHEMA_ID_HEADER, SchemaNeeded, WriterSchema, fingerprint_of
 from enricher.codec.derived import DerivedEncoder, DerivedOutputs, DerivingDecoder
 from enricher.codec.framing import Framing
@@ -106,6 +107,9 @@ def test_any_event_with_any_history(data: st.DataObject) -> None:
     assert found == read(raw, written)
     old = fastavro.schemaless_reader(BytesIO(made[10:]), fastavro.parse_schema(derived), fastavro.parse_schema(raw))
     assert old == read(raw, written)
+    assert OutputReader(schemas=[raw]).read(made, None, TIMESTAMP)[1]["offerHistory"] == added(enriched)
+    here = enriched_with(event)
+    assert OutputReader(schemas=[raw]).decode(codec.encoder.encode(here, source), None, TIMESTAMP) == here
 
 
 def test_logical_types_come_through() -> None:
@@ -145,6 +149,65 @@ def test_our_own_contact_is_an_event_like_any_other() -> None:
     assert (found["customerId"], found["attributes"], found["offerHistory"]["customerId"]) == (
         "CONNOR", {"a": "1"}, "CONNOR",
     )  # fmt: skip
+
+
+CONTACTS = [
+    {"eventId": "e", "customerId": "CONNOR", "contactTime": 1, "attributes": {"a": "1", "q": '"1"', "t": "text"}},
+    {"eventId": "e", "customerId": "CONNOR", "contactTime": 2, "channel": "Web", "attributes": {}},
+]
+
+
+@pytest.mark.parametrize("contact", CONTACTS)
+def test_our_own_contact_is_read_again_as_it_was(contact: dict[str, Any]) -> None:
+    """Its attributes are texts already; other fields of a later version become attributes."""
+    source = told(b"\xc3\x01" + CUSTOMER_CONTACT.fingerprint + body(CUSTOMER_CONTACT.raw, contact))
+    made, enriched = Codec().encode(source)
+    assert OutputReader().decode(made) == enriched
+    later = {**CUSTOMER_CONTACT.raw, "fields": [*CUSTOMER_CONTACT.raw["fields"], {"name": "shop", "type": "int"}]}
+    source = told(b"\xc3\x01" + fingerprint_of(later) + body(later, {**contact, "shop": 7}))
+    made, enriched = Codec(later).encode(source)
+    seen = OutputReader(schemas=[later]).decode(made)
+    assert seen == enriched
+    assert seen.contact.attributes["shop"] == "7"
+
+
+def test_a_contact_whose_attributes_are_no_texts() -> None:
+    """Each is its JSON text, as in the input."""
+    raw = copy.deepcopy(CUSTOMER_CONTACT.raw)
+    raw["fields"][-1]["type"]["values"] = "int"
+    contact = {"eventId": "e", "customerId": "CONNOR", "contactTime": 1, "attributes": {"a": 1}}
+    source = told(b"\xc3\x01" + fingerprint_of(raw) + body(raw, contact))
+    made, enriched = Codec(raw).encode(source)
+    assert OutputReader(schemas=[raw]).decode(made) == enriched
+    assert enriched.contact.attributes == {"a": "1"}
+
+
+def test_fields_are_where_the_settings_say() -> None:
+    """An event in which they are not is known by its place, and by its history's customer."""
+    raw = record(("who", record(("id", "long"), name="Who")), ("n", "int"), name="Odd")
+    source = told(b"\xc3\x01" + fingerprint_of(raw) + body(raw, {"who": {"id": 7}, "n": 1}))
+    by_fingerprint = {fingerprint_of(raw): raw}
+    fields = InputFields(customer_id="who.id")
+    outputs = DerivedOutputs(by_fingerprint)
+    enriched = enriched_with(DerivingDecoder(Decoder(fields, schemas=by_fingerprint), outputs).decode(source))
+    made = DerivedEncoder(outputs).encode(enriched, source)
+    assert OutputReader(fields=fields, schemas=[raw]).decode(made, None, TIMESTAMP) == enriched
+    seen = OutputReader(schemas=[raw]).decode(made, None, TIMESTAMP)
+    assert (seen.contact.event_id, seen.contact.customer_id, seen.contact.contact_time) == (
+        "contacts-3-42", "7", TIMESTAMP,
+    )  # fmt: skip
+
+
+def test_what_is_no_derived_output() -> None:
+    """A record of the derived schema without a history, and one of a schema that is not known."""
+    derived = derive(CALL)
+    value = {"customerId": "CONNOR", "shop": 7, "offerHistory": None}
+    data = b"\xc3\x01" + fingerprint_of(derived) + body(derived, value)
+    with pytest.raises(UndecodableOutput, match="has not the fields"):
+        OutputReader(schemas=[CALL]).decode(data)
+    taken = record(("offerHistory", "int"), name="Taken")
+    with pytest.raises(UndecodableOutput, match="unknown fingerprint"):
+        OutputReader(schemas=[taken]).decode(data)
 
 
 FRAMINGS: list[tuple[Any, bytes, Headers]] = [

@@ -1,5 +1,6 @@
 """The reader for those downstream: any framing, any version, with and without a registry."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enricher.avroschema.derived import added, derive
 from enricher.codec import Encoder
 from enricher.model import Enriched, Enrichment, Event, Offer, OfferHistory, Status
 from enricher.reader import EnrichedContact, EnrichmentStatus, Reader, Undecodable, UnknownSchema
 from enricher.reader.building import MAX_LEVELS
-from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT, RELEASED, Schema
+from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT, RELEASED, Schema, schema_of
+from tests.avro_strategies import record
 from tests.strategies import enriched
 
 GUID = UUID("00112233-4455-6677-8899-aabbccddeeff")
@@ -127,6 +131,83 @@ def test_attributes_by_their_values() -> None:
     """A text is one, what is JSON is its value; a name that JSON has not is a text."""
     contact = Reader().decode(Encoder().encode(SAMPLE)).contact
     assert [contact.attribute(name) for name in ("n", "s", "q", "x", "none")] == [1.5, "text", "1", "NaN", None]
+
+
+CALL = record(
+    ("customerId", "string"),
+    ("at", {"type": "long", "logicalType": "timestamp-millis"}),
+    ("sum", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}),
+    ("next", ["null", record(("raw", "bytes"), name="Inner")]),
+    name="acme.Call",
+)
+CALLED = {"customerId": "CONNOR", "at": 1_700_000_000_123, "sum": Decimal("1.50"), "next": {"raw": b"\xff"}}
+
+
+def derived_output(output: Enriched) -> bytes:
+    """The body of a call with this history."""
+    plain = json.loads(msgspec.json.encode(output))
+    history = {**plain["offerHistory"], "enrichment": plain["enrichment"]}
+    return body(derive(CALL), {**CALLED, "offerHistory": history})
+
+
+@given(enriched)
+def test_any_history_of_an_event_in_every_framing(output: Enriched) -> None:
+    """The event as a person writes it, the history typed; from the input's schema or the derived one."""
+    derived, bare = derive(CALL), derived_output(output)
+    marked = b"\xc3\x01" + schema_of(json.dumps(derived), "Call", 0).fingerprint
+    for value, headers in (
+        (marked + bare, []),
+        (b"\x00\x00\x00\x00\x01" + bare, []),
+        (bare, [("__value_schema_id", b"\x01" + GUID.bytes)]),
+    ):
+        for known in (CALL, derived):
+            read = Reader(Registry(json.dumps(derived)), schemas=[known]).decode_event(value, headers)
+            assert read.type == "acme.Call"
+            assert read.event == {
+                "customerId": "CONNOR",
+                "at": "2023-11-14T22:13:20.123Z",
+                "sum": Decimal("1.50"),
+                "next": {"raw": b"\xff"},
+            }
+            expected = Reader().decode(Encoder().encode(output))
+            assert (read.offer_history, read.enrichment) == (expected.offer_history, expected.enrichment)
+
+
+def test_contacts_and_events_are_told_apart() -> None:
+    """Each with the method for it; what has no history is neither."""
+    reader = Reader(schemas=[CALL])
+    with pytest.raises(Undecodable, match="it is an enriched contact: read it with decode"):
+        reader.decode_event(Encoder().encode(SAMPLE))
+    derived = derive(CALL)
+    marked = b"\xc3\x01" + schema_of(json.dumps(derived), "Call", 0).fingerprint
+    with pytest.raises(Undecodable, match=r"it is a acme.Call with a history, .*: read it with decode_event"):
+        reader.decode(marked + derived_output(SAMPLE))
+    with pytest.raises(Undecodable, match="it has no offer history"):
+        reader.decode_event(marked + body(derived, {**CALLED, "offerHistory": None}))
+    with pytest.raises(Undecodable, match="ends in the middle"):
+        reader.decode_event(marked + derived_output(SAMPLE)[:-1])
+    with pytest.raises(UnknownSchema, match="unknown fingerprint"):
+        Reader().decode_event(marked + derived_output(SAMPLE))
+    with pytest.raises(UnknownSchema, match=r"describes Call, and no enricher\.EnrichedContact, nor an event"):
+        Reader(Registry(json.dumps(CALL))).decode_event(b"\x00\x00\x00\x00\x01")
+
+
+def test_an_event_with_a_history_that_is_none() -> None:
+    """Instants of no calendar, in a schema of another program's."""
+    value = derived_output(msgspec.structs.replace(SAMPLE, offer_history=OfferHistory("CONNOR", 2**62, 0)))
+    with pytest.raises(Undecodable, match="has not the fields"):
+        Reader(Registry(json.dumps(derive(CALL)))).decode_event(b"\x00\x00\x00\x00\x01" + value)
+
+
+def test_a_later_history_of_an_event() -> None:
+    """Fields that are new are left out."""
+    later = copy.deepcopy(ENRICHED_CONTACT.raw)
+    later["fields"][1]["type"]["fields"].append({"name": "new", "type": "int"})
+    raw = derive(CALL, (), added(later))
+    plain = json.loads(msgspec.json.encode(SAMPLE))
+    history = {**plain["offerHistory"], "new": 1, "enrichment": plain["enrichment"]}
+    value = b"\x00\x00\x00\x00\x01" + body(raw, {**CALLED, "offerHistory": history})
+    assert Reader(Registry(json.dumps(raw))).decode_event(value).offer_history.customer_id == "CONNOR"
 
 
 def test_many_values_one_after_the_other() -> None:
