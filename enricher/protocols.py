@@ -66,7 +66,7 @@ class Source(Protocol):
         """What a transaction shows the broker, so that it refuses one of a member that is none any more.
 
         It is never newer than what the listener has heard: else a transaction with positions of a partition that is
-        another's by now would count.
+        another's by now would count. None: there is nothing that could be shown for what is held.
         """
         ...
 
@@ -157,7 +157,8 @@ class Transactions(Protocol):
     ) -> None:
         """Write the records and commit the positions in one transaction. One call at a time.
 
-        A cancelled call goes on: only its end tells what came of the transaction.
+        Positions need a group: where it is None, the transaction is aborted. A cancelled call goes on: only its end
+        tells what came of the transaction.
 
         Raises:
             TransactionAborted: nothing was written.

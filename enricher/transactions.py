@@ -92,6 +92,8 @@ class KafkaTransactions:
         self, records: Sequence[Outgoing], positions: Mapping[TopicPartition, Position], group: object
     ) -> None:
         """Write the records and commit the positions, all or nothing; see ``enricher.protocols.Transactions``."""
+        if positions and group is None:  # frozen in the assignment, and forgotten by the group
+            raise TransactionAborted("the group has not told as which member the partitions are held")
         await self._call(partial(self._commit, records, positions, group))
 
     async def close(self) -> None:

@@ -134,6 +134,20 @@ def test_a_member_that_left_writes_nothing(backend: Backend) -> None:
     asyncio.run(main())
 
 
+def test_positions_without_a_member_are_not_written(backend: Backend) -> None:
+    """As long as the group has not told whose they are, it is as if the transaction were refused."""
+    stage = Stage(backend)
+
+    async def main() -> None:
+        async with stage.started() as transactions:
+            with pytest.raises(TransactionAborted):
+                await transactions.commit(stage.outgoing(b"v"), stage.at(1), None)
+            await commit(transactions, stage.outgoing(b"w"), stage.at(1), stage.source)
+            assert stage.values() == [b"w"]
+
+    asyncio.run(main())
+
+
 def test_a_member_of_an_earlier_generation_writes_nothing(backend: Backend) -> None:
     """Another member has joined since: the transaction is refused, and made again with what is shown now."""
     stage = Stage(backend, partitions=2)

@@ -82,7 +82,7 @@ def commit(script: Script, times: int = 1) -> list[Exception | None]:
         script.calls.clear()
         for _ in range(times):
             try:
-                await transactions.commit([OUTPUT], AT, None)
+                await transactions.commit([OUTPUT], AT, b"a member")
             except (ProduceFailed, TransactionAborted) as error:
                 came.append(error)
             else:

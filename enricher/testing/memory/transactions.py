@@ -72,6 +72,8 @@ class MemoryTransactions:
             raise ProduceFailed("the transactional producer is closed")
         if self._answer is not None:
             raise RuntimeError("a transaction is under way")
+        if positions and group is None:
+            raise TransactionAborted("the group has not told as which member the partitions are held")
         if not isinstance(group, Membership):
             raise TypeError(f"not of a member of the group: {group!r}")
         answer = self._answer = asyncio.get_running_loop().create_future()
