@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -31,12 +31,20 @@ class BrokerFailed(Exception):  # noqa: N818  says what happened
     """A broker could not be had, or did not start, stop or answer; the message says what was tried."""
 
 
+class Detour(NamedTuple):
+    """A second listener, which names another port than its own as the broker's: for a proxy in between."""
+
+    listens: int
+    advertised: int
+
+
 class KafkaBroker(Protocol):
     """A single-node Apache Kafka (KRaft) of its own."""
 
     description: str
     """One line for people: which Kafka, how it runs, where."""
     bootstrap_servers: str
+    detour: Detour
 
     def start(self) -> None:
         """Start, and return when it answers. Keeps address and data of an earlier run.
@@ -67,7 +75,7 @@ class KafkaBroker(Protocol):
         ...
 
 
-def server_properties(*, listen: str, port: int, controller_port: int, data: str) -> dict[str, str]:
+def server_properties(*, listen: str, port: int, controller_port: int, detour: Detour, data: str) -> dict[str, str]:
     """The server's settings, the same for both ways.
 
     Args:
@@ -75,6 +83,7 @@ def server_properties(*, listen: str, port: int, controller_port: int, data: str
         port: bound and advertised on 127.0.0.1. The same number inside and outside of a container, so that the
             broker's own calls (transaction markers go through its listener) reach it too.
         controller_port: of the KRaft controller, inside.
+        detour: the second listener.
         data: the folder of the logs.
     """
     return {
@@ -82,9 +91,15 @@ def server_properties(*, listen: str, port: int, controller_port: int, data: str
         "process.roles": "broker,controller",
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{listen}:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": ",".join(
+            (
+                f"PLAINTEXT://{listen}:{port}",
+                f"DETOUR://{listen}:{detour.listens}",
+                f"CONTROLLER://127.0.0.1:{controller_port}",
+            )
+        ),
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},DETOUR://127.0.0.1:{detour.advertised}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data,
         # One node: every internal topic has one replica, and few partitions start faster.

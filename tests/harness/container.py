@@ -20,6 +20,7 @@ from tests.harness.broker import (
     JVM_OPTIONS,
     KAFKA_VERSION,
     BrokerFailed,
+    Detour,
     await_ready,
     free_port,
     server_properties,
@@ -106,7 +107,14 @@ class ContainerBroker:
         port = free_port()
         self.bootstrap_servers = f"127.0.0.1:{port}"
         self.description = f"Apache Kafka in a container of {image()} on {version}, {self.bootstrap_servers}"
-        settings = server_properties(listen="0.0.0.0", port=port, controller_port=_CONTROLLER_PORT, data=_DATA)  # noqa: S104  inside the container; it is published on 127.0.0.1 alone
+        self.detour = Detour(free_port(), free_port())
+        settings = server_properties(
+            listen="0.0.0.0",  # noqa: S104  inside the container; it is published on 127.0.0.1 alone
+            port=port,
+            controller_port=_CONTROLLER_PORT,
+            detour=self.detour,
+            data=_DATA,
+        )
         environment = _environment(settings)
         environment |= {"CLUSTER_ID": CLUSTER_ID, "KAFKA_HEAP_OPTS": " ".join(options)}
         self._container = DockerContainer(
@@ -117,7 +125,8 @@ class ContainerBroker:
         )
         # with_bind_ports cannot say an address; the engine's client, which gets this as it is, takes a pair.
         published: dict[str, Any] = self._container.ports
-        published[f"{port}/tcp"] = ("127.0.0.1", port)
+        for inside in (port, self.detour.listens):
+            published[f"{inside}/tcp"] = ("127.0.0.1", inside)
         self._created = False
         atexit.register(self.close)  # for engines without testcontainers' reaper
 

@@ -20,6 +20,7 @@ from tests.harness.broker import (
     JVM_OPTIONS,
     KAFKA_VERSION,
     BrokerFailed,
+    Detour,
     await_ready,
     free_port,
     server_properties,
@@ -100,8 +101,13 @@ class JvmBroker:
         self._properties = self._folder / "server.properties"
         logging = self._folder / "log4j2.properties"
         logging.write_text(_LOGGING, encoding="ascii")
+        self.detour = Detour(free_port(), free_port())
         settings = server_properties(
-            listen="127.0.0.1", port=port, controller_port=free_port(), data=str(self._folder / "data")
+            listen="127.0.0.1",
+            port=port,
+            controller_port=free_port(),
+            detour=self.detour,
+            data=str(self._folder / "data"),
         )
         self._properties.write_text("".join(f"{k}={v}\n" for k, v in settings.items()), encoding="utf-8")
         self._command = [self._java.path, *options, f"-Dlog4j2.configurationFile={logging}", "-cp", classpath]
