@@ -48,8 +48,12 @@ SETTLING = 2.0
 REBASE = 5.0
 """Seconds between two measurements of the base, while the limit is below the maximum."""
 
+OWN = 5.0
+"""How many times the event loop's lag an answer may be late before that is held against the service: on its way it
+waits for the loop more than once, and more than on the average."""
+
 LAG_INTERVAL = 0.01
-"""Seconds between two measurements of the event loop's lag, at the least."""
+"""Seconds between two measurements of the event loop's lag, at the least; each is of a timer of that length."""
 
 
 class LimiterKind(StrEnum):
@@ -115,9 +119,9 @@ class Limiter:
                 self._judge(now)
 
     def lagged(self, seconds: float, now: float) -> None:
-        """So long it took until the event loop came to what was ready."""
+        """So late the event loop was with what was due."""
         self._lag += (seconds - self._lag) * 0.2
-        self.lag_due = now + LAG_INTERVAL
+        self.lag_due = now
 
     def recovered(self, now: float) -> None:
         """The service is back after an outage, which says nothing of what it bears."""
@@ -142,9 +146,13 @@ class Limiter:
             self._base += (latency - self._base) * 0.1
         self._window = max(WINDOW, self._base)  # less would be a part of a wave of answers
         target = max(self._base * TOLERANCE, self._base + SLACK)
-        if latency <= target and share <= self._usual + FAILING:
+        if share > self._usual + FAILING:
+            self._loaded(latency, share, target, now)
+        elif latency <= target:
             self._anchor = None
             self._calm(now)
+        elif latency - self._lag * (OWN - 1.0) <= target:
+            self._clear()  # a worker that gets too little CPU can tell no more than that
         else:
             self._loaded(latency, share, target, now)
 
@@ -186,7 +194,9 @@ class Limiter:
         self._set(self._level / 2.0, now)
 
     def _measured(self, latency: float, share: float, now: float) -> None:
-        if latency < self._last * 0.6 and self._level > 1.0:  # half the load, half the latency: it is loaded still
+        gain = self._last - latency
+        # Half the load, half the latency: it is loaded still, unless that is what the loop's lag may make of it.
+        if gain > self._last * 0.4 and gain > self._lag * (OWN - 1.0) and self._level > 1.0:
             self._base = min(self._base, latency)
             self._last = latency
             self._set(self._level / 2.0, now)

@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 
 from enricher.as_of import AsOf
-from enricher.limiter import Limiter, LimiterKind, RateLimit
+from enricher.limiter import LAG_INTERVAL, Limiter, LimiterKind, RateLimit
 from enricher.model import FailureKind, LookupFailure, Rejected, Stage, TopicPartition
 from enricher.protocols import Answer, HistoryClient
 from enricher.retry import Breaker, FailureClass, RetryBudget, RetryPolicy, classify
@@ -407,7 +407,9 @@ class Lookups:
             limiter.answered(began, now)
             if now >= limiter.lag_due:
                 limiter.lag_due = math.inf  # until it is measured
-                asyncio.get_running_loop().call_soon(self._measure_lag, now)
+                loop = asyncio.get_running_loop()
+                # As an answer: it comes while we wait, or while others have the CPU, and then its turn has to come.
+                loop.call_later(LAG_INTERVAL, loop.call_soon, self._measure_lag, now + LAG_INTERVAL)
             if was_open:
                 limiter.recovered(now)
             if limiter.limit != self._limit:
@@ -423,7 +425,7 @@ class Lookups:
         if raised:
             self.pump()  # as above
 
-    def _measure_lag(self, then: float) -> None:
+    def _measure_lag(self, due: float) -> None:
         now = self._clock()
         if self._limiter is not None:
-            self._limiter.lagged(now - then, now)
+            self._limiter.lagged(max(0.0, now - due), now)

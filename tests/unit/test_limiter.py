@@ -4,11 +4,12 @@ import heapq
 import itertools
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from enricher.limiter import INITIAL, SAMPLES, Limiter, RateLimit
+from enricher.limiter import INITIAL, LAG_INTERVAL, SAMPLES, Limiter, RateLimit
 
 Latency = Callable[[float, random.Random], float]
 
@@ -109,6 +110,63 @@ class Simulation:
         self.limits.append((self.now, self.limiter.limit))
         self.ended.append((self.now, self.now - began, well))
         self._start()
+
+
+class _Fixed(Limiter):
+    """One that always lets as many begin as may."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(maximum)
+        self.limit = maximum
+
+    def answered(self, began: float, now: float) -> None:
+        """Nothing is learned."""
+
+
+class Starved(Simulation):
+    """A worker that gets a part of a CPU: for some time it runs, and for some, usually longer, it does not.
+
+    An answer takes two turns of the event loop, of 0.1 ms. The lag is measured as ``Lookups`` does.
+    """
+
+    RUNS = 0.02
+    WAITS = 0.1
+
+    def __init__(self, maximum: int, *, latency: Latency, capacity: int = 10_000) -> None:
+        super().__init__(maximum, latency=latency, capacity=capacity)
+        self._stopped_until = 0.0
+        self._ready: deque[Callable[[], None]] = deque()
+        self._busy = False
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopped_until = self.now + self._rng.expovariate(1.0 / self.WAITS)
+        self.at(self._stopped_until + self._rng.expovariate(1.0 / self.RUNS), self._stop)
+
+    def _soon(self, what: Callable[[], None]) -> None:
+        self._ready.append(what)
+        if not self._busy:
+            self._busy = True
+            self._turn()
+
+    def _turn(self) -> None:
+        if self.now < self._stopped_until:
+            self.at(self._stopped_until, self._turn)
+        elif self._ready:
+            self._ready.popleft()()
+            self.at(self.now + 0.0001, self._turn)
+        else:
+            self._busy = False
+
+    def _end(self, began: float, *, well: bool) -> None:
+        self._soon(lambda: self._soon(lambda: self._take(began, well=well)))
+
+    def _take(self, began: float, *, well: bool) -> None:
+        if self.now >= self.limiter.lag_due:
+            self.limiter.lag_due = math.inf
+            due = self.now + LAG_INTERVAL
+            self.at(due, lambda: self._soon(lambda: self.limiter.lagged(self.now - due, self.now)))
+        super()._end(began, well=well)
 
 
 def about(seconds: float) -> Latency:
@@ -228,6 +286,19 @@ def test_the_event_loops_own_lag_is_not_held_against_the_service() -> None:
     assert worlds[False].limiter.limit < 64
     # And if it were not known, it would cost little.
     assert worlds[False].rate(5.0, 10.0) >= 0.95 * worlds[True].rate(5.0, 10.0)
+
+
+@pytest.mark.parametrize("latency", [0.005, 0.02, 0.05, 0.2])
+def test_a_worker_without_enough_cpu_does_not_blame_the_service(latency: float) -> None:
+    """It waits for its CPU, not for the service, and asking less would not help: the limit does not sink to 1 or 2."""
+    world = Starved(128, latency=about(latency))
+    world.run(60.0)
+    fixed = Starved(128, latency=about(latency))
+    fixed.limiter = _Fixed(128)
+    fixed.run(60.0)
+    limits = [limit for at, limit in world.limits if at >= 20.0]
+    assert sorted(limits)[len(limits) // 2] >= INITIAL / 2
+    assert world.rate(20.0, 60.0) >= 0.2 * fixed.rate(20.0, 60.0)
 
 
 def test_it_begins_with_some_and_never_with_more_than_it_may() -> None:
