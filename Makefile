@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness scraping long-replay bench-compare wheel image image-test \
+.PHONY: help demo test unit integration chaos coverage check lint types fmt lock bench politeness endurance scraping long-replay bench-compare wheel image image-test \
   compose-test chart monitoring-test chart-files \
   audit sbom clean
 
@@ -82,6 +82,9 @@ bench-compare: $(VENV)/.dev ## measure the worker beside that of another git rev
 
 politeness: $(VENV)/.dev ## measure what the limiter does to a service that bears only so much
 	@$(BIN)/python -m bench.politeness $(ARGS)
+
+endurance: $(VENV)/.dev ## look at the worker's memory at full load for ten minutes
+	@$(BIN)/python -m bench.endurance $(ARGS)
 
 long-replay: $(VENV)/.dev ## kill a replay of 1,000,000 events ten times, resume it, verify it; ARGS="--events 100000"
 	@$(BIN)/python -m bench.long_replay $(ARGS)
