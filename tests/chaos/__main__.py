@@ -58,8 +58,8 @@ def _one(seed: int, guarantee: str, minutes: float, deadline: float) -> bool:
     finally:
         session.close()
     _say(f"{'NOT CLEAN' if outcome.wrong else 'clean'}: {outcome.summary}")
-    for wrong in outcome.wrong:
-        _say(f"  {wrong}")
+    for line in (*outcome.wrong, *(f"pardoned: {end}" for end in outcome.pardoned)):
+        _say(f"  {line}")
     if outcome.wrong:
         _say(f"  logs: {folder}\n  again: {command(plan, guarantee)}")
     return not outcome.wrong

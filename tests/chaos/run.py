@@ -27,10 +27,12 @@ class Outcome(NamedTuple):
     Attributes:
         wrong: what is wrong, in words; nothing if all is well.
         summary: one line about what was done and found.
+        pardoned: why workers ended by themselves, where that was right.
     """
 
     wrong: tuple[str, ...]
     summary: str
+    pardoned: tuple[str, ...]
 
 
 def command(plan: Schedule, guarantee: str) -> str:
@@ -58,7 +60,9 @@ def play(plan: Schedule, guarantee: str, broker: KafkaBroker, folder: Path, dead
             wrong = [f"{type(error).__name__}: {error}", *stage.crew.faults]
         finally:
             stage.close()
-        outcome = Outcome(tuple(wrong), _summary(plan, guarantee, stage, report, time.monotonic() - begun))
+        summary = _summary(plan, guarantee, stage, report, time.monotonic() - begun)
+        pardoned = tuple(end for end in stage.crew.ends if end not in stage.crew.faults)
+        outcome = Outcome(tuple(wrong), summary, pardoned)
         if wrong:
             _save(folder, plan, stage, outcome, report)
     return outcome
