@@ -148,11 +148,9 @@ class Limiter:
         target = max(self._base * TOLERANCE, self._base + SLACK)
         if share > self._usual + FAILING:
             self._loaded(latency, share, target, now)
-        elif latency <= target:
+        elif latency - self._lag * (OWN - 1.0) <= target:  # else where there is too little CPU it would never rise
             self._anchor = None
             self._calm(now)
-        elif latency - self._lag * (OWN - 1.0) <= target:
-            self._clear()  # a worker that gets too little CPU can tell no more than that
         else:
             self._loaded(latency, share, target, now)
 
