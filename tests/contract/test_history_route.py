@@ -224,7 +224,8 @@ def test_http2_is_taken_where_it_is_offered(
             async with ScriptedServer(answers, tls) as http1:
                 assert await many(http1.url) == 60
                 assert len(http1.requests) == 60
-                assert http1.opened <= 16  # see the module engine: pyreqwest takes whichever is there first
+                # pyreqwest takes whichever is there first (see the module engine): slow handshakes open more.
+                assert http1.opened <= 30
 
     asyncio.run(main())
 
