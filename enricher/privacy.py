@@ -52,6 +52,9 @@ class _Field(NamedTuple):
 
 _ATTRIBUTES: Final = "contact.attributes"
 
+EVENT: Final = "event."
+"""Where paths of a derived output's own event begin; ``enricher.codec.rewriting`` keeps these back."""
+
 
 def _known() -> Iterator[tuple[str, _Field]]:
     for name in ("eventId", "customerId"):
@@ -84,9 +87,12 @@ def why_not(path: str, action: Action) -> str | None:
     """Why a field cannot be treated so, for a person; None if it can."""
     if path.startswith(f"{_ATTRIBUTES}.") and path != f"{_ATTRIBUTES}.":
         return None
+    if path.startswith(EVENT) and all(path.split(".")):
+        return None  # its type tells the event's schema only
     field = _FIELDS.get(path)
     if field is None:
-        return f"names no field that can be kept back; there are {', '.join(_FIELDS)} and {_ATTRIBUTES}.NAME"
+        known = f"{', '.join(_FIELDS)} and {_ATTRIBUTES}.NAME; of derived outputs, {EVENT}NAME"
+        return f"names no field that can be kept back; there are {known}"
     if action is Action.DROP and field.kind is _Kind.TEXT:
         return f"is {field.kind}: it can be hashed or masked, but not dropped"
     if action is not Action.DROP and field.kind in (_Kind.NUMBER, _Kind.MAP):
@@ -100,9 +106,13 @@ class Privacy:
     Args:
         rules: by path, what becomes of a field; each as ``why_not`` allows.
         key: of the hashes.
+
+    Attributes:
+        event: by path in a derived output's event, what is done to it, and how to texts.
     """
 
     def __init__(self, rules: Mapping[str, Action], key: bytes) -> None:
+        self.event: dict[str, tuple[Action, Change]] = {}
         self._key = key
         self._attributes: dict[str, Change] = {}
         self._changes: dict[type, dict[str, Change]] = {Event: {}, OfferHistory: {}, Offer: {}}
@@ -110,7 +120,9 @@ class Privacy:
         for path, action in rules.items():
             change = {Action.DROP: _drop, Action.HASH: self._hash, Action.MASK: mask}[action]
             field = _FIELDS.get(path)
-            if field is None:
+            if path.startswith(EVENT):
+                self.event[path.removeprefix(EVENT)] = (action, change)
+            elif field is None:
                 self._attributes[path.removeprefix(f"{_ATTRIBUTES}.")] = change
             elif field.kind is _Kind.MAP:
                 self._without_attributes = True

@@ -149,7 +149,7 @@ class _Compiler:
         def read(body: Body) -> list[Any]:
             body.enter()
             value: list[Any] = []
-            while count := _block(body):
+            while count := block(body):
                 for _ in range(count):
                     body.spend()
                     value.append(inner(body))
@@ -165,7 +165,7 @@ class _Compiler:
         def read(body: Body) -> dict[str, Any]:
             body.enter()
             value: dict[str, Any] = {}
-            while count := _block(body):
+            while count := block(body):
                 for _ in range(count):
                     name = _string(body)
                     value[name] = inner(body)
@@ -194,7 +194,7 @@ class _Compiler:
     }  # fmt: skip
 
 
-def _block(body: Body) -> int:
+def block(body: Body) -> int:
     """How many elements come next; a negative count has the block's size behind it."""
     count = body.number()
     if count < 0:

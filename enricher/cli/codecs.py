@@ -19,7 +19,8 @@ from enricher.cli.deriving import check_derived, derived_framing
 from enricher.cli.registries import framing_of, open_registry, output_subject, usable
 from enricher.codec import Decoder, Encoder, InputFields, JsonEncoder, OutputReader
 from enricher.codec.avro_input import SchemaKey, fingerprint_of
-from enricher.codec.derived import DerivedEncoder, DerivedOutputs, DerivingDecoder
+from enricher.codec.derived import Bodies, DerivedEncoder, DerivedOutputs, DerivingDecoder, unchanged
+from enricher.codec.rewriting import Rule, rewriting
 from enricher.codec.writer_schemas import KnownSchemas
 from enricher.config import Settings
 from enricher.history.files import UnusableFile, read_file
@@ -27,7 +28,7 @@ from enricher.intake import Decoder as AnyDecoder
 from enricher.intake import SchemaFetcher
 from enricher.model import Enriched, Record
 from enricher.outputs import Encoder as OutputEncoder
-from enricher.privacy import Privacy
+from enricher.privacy import EVENT, Privacy
 from enricher.registry import DerivedFetcher, Fetcher, RegistryClient, RegistryError, ensure, examine
 from enricher.schemas import ENRICHED_CONTACT
 from enricher.stats import Stats
@@ -81,10 +82,11 @@ def open_codecs(settings: Settings, stats: Stats) -> Codecs:
         files, known = schema_files(settings), KnownSchemas(_allowed(settings))
         decoder, fetcher = build_decoder(settings, known, files), Fetcher(registry.writer_schema, known, stats)
         if settings.output.schema == "derived":
-            for finding in check_derived(settings, files, registry):
+            bodies = derived_bodies(settings)
+            for finding in check_derived(settings, files, registry, bodies):
                 if not finding.ok:
                     log.warning("output_schema_not_ready", reason=finding.message, remedy=finding.remedy)
-            outputs = DerivedOutputs(files, known)
+            outputs = DerivedOutputs(files, known, bodies)
             asking = DerivedFetcher(fetcher, partial(derived_framing, settings, registry), outputs, stats)
             codecs = Codecs(
                 DerivingDecoder(decoder, outputs), private(settings, DerivedEncoder(outputs)), asking, registry.close
@@ -106,7 +108,7 @@ def offline_codecs(settings: Settings) -> Codecs:
     files = schema_files(settings)
     decoder = build_decoder(settings, files=files)
     if settings.output.schema == "derived":
-        outputs = DerivedOutputs(files)
+        outputs = DerivedOutputs(files, bodies=derived_bodies(settings))
         encoder = private(settings, DerivedEncoder(outputs))
         return Codecs(DerivingDecoder(decoder, outputs), encoder, None, lambda: None)
     return Codecs(decoder, private(settings, _encoder(settings, None)), None, lambda: None)
@@ -140,12 +142,23 @@ def private(settings: Settings, encoder: OutputEncoder) -> OutputEncoder:
     Raises:
         ConfigError: the key of ``privacy.hash`` cannot be used.
     """
-    rules = settings.privacy.rules()
-    if not rules:
-        return encoder
+    return PrivateEncoder(encoder, _privacy(settings)) if settings.privacy.rules() else encoder
+
+
+def derived_bodies(settings: Settings) -> Bodies:
+    """What makes the events' bytes in derived outputs: the input's, unless some of it is to be kept back.
+
+    Raises:
+        ConfigError: the key of ``privacy.hash`` cannot be used.
+    """
+    changes = _privacy(settings).event.items()
+    return rewriting(Rule(path, *change, EVENT + path) for path, change in changes) if changes else unchanged
+
+
+def _privacy(settings: Settings) -> Privacy:
     with usable():
         key = _privacy_key(settings.privacy.key_file) if settings.privacy.key_file else b""
-    return PrivateEncoder(encoder, Privacy(rules, key))
+    return Privacy(settings.privacy.rules(), key)
 
 
 def _privacy_key(path: str) -> bytes:

@@ -12,7 +12,7 @@ from enricher.avroschema.derived import NotDerivable
 from enricher.cli.finding import Finding
 from enricher.cli.registries import framing_of, output_subject
 from enricher.codec.avro_input import WriterSchema
-from enricher.codec.derived import DerivedSchema, derived_schema
+from enricher.codec.derived import Bodies, DerivedSchema, derived_schema, unchanged
 from enricher.codec.framing import Framing
 from enricher.config import Settings
 from enricher.registry import RegistryClient, ensure, examine, find
@@ -32,19 +32,22 @@ def derived_framing(settings: Settings, registry: RegistryClient, schema: Derive
     return framing_of(settings, ensure(registry, subject, schema.text, register=register, how=f"{PUBLISH} FILE"))
 
 
-def check_derived(settings: Settings, files: Mapping[bytes, Any], registry: RegistryClient | None) -> Iterator[Finding]:
+def check_derived(
+    settings: Settings, files: Mapping[bytes, Any], registry: RegistryClient | None, bodies: Bodies = unchanged
+) -> Iterator[Finding]:
     """Whether outputs could be written of what is known to come in. Nothing is registered.
 
     Args:
         settings: of input and output.
         files: the schemas in ``schemas.path``.
         registry: where there is one.
+        bodies: makes the events' bytes.
 
     Raises:
         RegistryError: there is no answer.
     """
     for raw in files.values():
-        yield _check(settings, f"{parse(raw).words} in schemas.path", WriterSchema("AVRO", raw), registry)
+        yield _check(settings, f"{parse(raw).words} in schemas.path", WriterSchema("AVRO", raw), registry, bodies)
     if registry is None:
         return
     for topic in settings.input.topics:
@@ -55,12 +58,14 @@ def check_derived(settings: Settings, files: Mapping[bytes, Any], registry: Regi
             message = f"the registry has no {subject}: what is to be written is known when the first events come"
             yield Finding(_WHAT, True, message)
         else:
-            yield _check(settings, f"the newest version of {subject}", schema, registry)
+            yield _check(settings, f"the newest version of {subject}", schema, registry, bodies)
 
 
-def _check(settings: Settings, source: str, schema: WriterSchema, registry: RegistryClient | None) -> Finding:
+def _check(
+    settings: Settings, source: str, schema: WriterSchema, registry: RegistryClient | None, bodies: Bodies
+) -> Finding:
     try:
-        derived = derived_schema(schema)
+        derived = derived_schema(schema, bodies)
     except NotDerivable as error:
         message = f"of {source} nothing can be derived, and its events would become dead letters: {error}"
         return Finding(_WHAT, False, message)

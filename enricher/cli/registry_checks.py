@@ -3,11 +3,11 @@
 Invariant: nothing is registered.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from enricher.cli.codecs import schema_files
+from enricher.cli.codecs import derived_bodies, schema_files
 from enricher.cli.deriving import check_derived
 from enricher.cli.finding import Finding
 from enricher.cli.registries import framing_of, open_registry, output_subject
@@ -28,16 +28,24 @@ def check_registry(settings: Settings) -> Iterator[Finding]:
             yield Finding("schemas", False, "; ".join(map(str, error.problems)))
         else:
             yield Finding("schemas", True, f"{settings.schemas.path} can be read")
-    derived = settings.output.schema == "derived"
-    if not settings.schema_registry.url:
-        if derived:
-            yield from check_derived(settings, files, None)
-        return
+    if settings.schema_registry.url:
+        yield from _with_registry(settings, files)
+    elif settings.output.schema == "derived":
+        try:
+            yield from check_derived(settings, files, None, derived_bodies(settings))
+        except ConfigError as error:
+            yield Finding("privacy", False, "; ".join(map(str, error.problems)))
+
+
+def _with_registry(settings: Settings, files: Mapping[bytes, Any]) -> Iterator[Finding]:
     try:
         registry = open_registry(settings)
         assert registry is not None  # noqa: S101  there is a URL
         with closing(registry):
-            yield from check_derived(settings, files, registry) if derived else _output(settings, registry)
+            if settings.output.schema == "derived":
+                yield from check_derived(settings, files, registry, derived_bodies(settings))
+            else:
+                yield from _output(settings, registry)
     except ConfigError as error:
         yield Finding(_WHAT, False, "; ".join(map(str, error.problems)))
     except RegistryAway as error:

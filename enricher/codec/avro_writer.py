@@ -54,23 +54,23 @@ def write_history(value: Enriched, max_levels: int) -> bytes:
 
 def _history(parts: list[bytes], value: Enriched, max_levels: int) -> None:
     history, enrichment = value.offer_history, value.enrichment
-    parts += (_text(history.customer_id), _long(history.looked_up_at), _long(history.as_of))
+    parts += (write_text(history.customer_id), write_long(history.looked_up_at), write_long(history.as_of))
     _offers(parts, history.offers, max_levels)
     parts += (
         _texts[enrichment.topic],
-        _long(enrichment.partition),
-        _long(enrichment.offset),
+        write_long(enrichment.partition),
+        write_long(enrichment.offset),
         _texts[enrichment.version],
-        _long(enrichment.attempts),
+        write_long(enrichment.attempts),
         _STATUSES[enrichment.status],
     )
 
 
 def _contact(parts: list[bytes], event: Event) -> None:
     parts += (
-        _text(event.event_id),
-        _text(event.customer_id),
-        _long(event.contact_time),
+        write_text(event.event_id),
+        write_text(event.customer_id),
+        write_long(event.contact_time),
         _maybe_text(event.channel),
         _maybe_text(event.direction),
         _maybe_text(event.reason),
@@ -78,9 +78,9 @@ def _contact(parts: list[bytes], event: Event) -> None:
     )
     attributes = event.attributes
     if attributes:
-        parts.append(_long(len(attributes)))
+        parts.append(write_long(len(attributes)))
         for name, text in attributes.items():
-            parts += (_texts[name], _text(text))
+            parts += (_texts[name], write_text(text))
     parts.append(_END)
 
 
@@ -89,7 +89,7 @@ def _offers(parts: list[bytes], offers: tuple[Offer, ...], levels: int) -> None:
         if not levels:
             raise TooDeep
         texts = _texts
-        parts.append(_long(len(offers)))
+        parts.append(write_long(len(offers)))
         for offer in offers:
             number, external_id, time = offer.interaction_id, offer.external_id, offer.outcome_time
             parts += (
@@ -98,9 +98,9 @@ def _offers(parts: list[bytes], offers: tuple[Offer, ...], levels: int) -> None:
                 texts[offer.group],
                 texts[offer.channel],
                 texts[offer.direction],
-                _NULL if number is None else _SOME + _long(number),
-                _NULL if external_id is None else _SOME + _text(external_id),
-                _NULL if time is None else _SOME + _long(time),
+                _NULL if number is None else _SOME + write_long(number),
+                _NULL if external_id is None else _SOME + write_text(external_id),
+                _NULL if time is None else _SOME + write_long(time),
                 texts[offer.outcome],
                 texts[offer.behaviour],
                 texts[offer.identifier],
@@ -109,7 +109,7 @@ def _offers(parts: list[bytes], offers: tuple[Offer, ...], levels: int) -> None:
     parts.append(_END)
 
 
-def _long(number: int) -> bytes:
+def write_long(number: int) -> bytes:
     """A number of 64 bits, as zigzag varint."""
     if not -(1 << 63) <= number < 1 << 63:
         raise OverflowError
@@ -124,9 +124,10 @@ def _long(number: int) -> bytes:
     return written + _LAST[rest]
 
 
-def _text(text: str) -> bytes:
+def write_text(text: str) -> bytes:
+    """A text of UTF-8, with its length before it."""
     encoded = text.encode()
-    return _long(len(encoded)) + encoded
+    return write_long(len(encoded)) + encoded
 
 
 def _maybe_text(text: str | None) -> bytes:
@@ -143,7 +144,7 @@ class _Texts(dict[str, bytes]):
     LONGEST = 64
 
     def __missing__(self, text: str) -> bytes:
-        written = _text(text)
+        written = write_text(text)
         if len(text) <= self.LONGEST:
             if len(self) >= self.MOST:
                 self.clear()  # those in use are back at once

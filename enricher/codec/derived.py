@@ -36,6 +36,9 @@ from enricher.schemas import RELEASED
 Body: TypeAlias = Callable[[bytes, int], bytes]
 """Makes of a value, and where its body begins, the event's bytes in the output."""
 
+Bodies: TypeAlias = Callable[[AvroType], Body]
+"""For a type, what makes the events' bytes; raises ``NotDerivable``."""
+
 
 class Decoder(Protocol):
     """Bytes to an event, as ``enricher.codec.Decoder`` does it."""
@@ -71,17 +74,17 @@ class Derived(NamedTuple):
     body: Body
 
 
-def as_it_is(value: bytes, start: int) -> bytes:
-    """The body of a value."""
-    return value[start:]
+def unchanged(_of: AvroType) -> Body:
+    """Makes the input's bytes."""
+    return lambda value, start: value[start:]
 
 
-def derived_schema(schema: WriterSchema, bodies: Callable[[AvroType], Body] = lambda _: as_it_is) -> DerivedSchema:
+def derived_schema(schema: WriterSchema, bodies: Bodies = unchanged) -> DerivedSchema:
     """What is derived of a schema.
 
     Args:
         schema: the input's.
-        bodies: for a type, what makes the events' bytes.
+        bodies: makes the events' bytes.
 
     Raises:
         NotDerivable: nothing can be.
@@ -108,7 +111,7 @@ class DerivedOutputs:
         self,
         files: Mapping[bytes, Any],
         known: WriterSchemas | None = None,
-        bodies: Callable[[AvroType], Body] = lambda _: as_it_is,
+        bodies: Bodies = unchanged,
     ) -> None:
         ours = {old.fingerprint: old.raw for old in RELEASED["CustomerContact"]}
         self._files: Mapping[bytes, Any] = {**files, **ours}

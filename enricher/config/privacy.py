@@ -10,7 +10,7 @@ from enricher.config.credential_rules import needs
 from enricher.config.problems import bad_value
 from enricher.config.transport import Text
 from enricher.config.values import Section, split
-from enricher.privacy import Action, why_not
+from enricher.privacy import EVENT, Action, why_not
 
 _LIST = {"type": "string", "minLength": 1}
 _SCHEMA = WithJsonSchema({"anyOf": [{"type": "array", "items": _LIST}, {"type": "string"}]})
@@ -66,13 +66,14 @@ def _once(values: Values) -> Iterator[Contradiction]:
 
 def _of_the_output(values: Values) -> Iterator[Contradiction]:
     """A path that no output has would keep nothing back."""
-    if values.get("output.schema") != "derived":
-        return
+    schema = values.get("output.schema")
+    foreign = {"derived": "contact.", "contact": EVENT}.get(schema or "")
     for action in Action:
         for path in values.get(f"privacy.{action}") or ():
-            if path.startswith("contact."):
-                message = f"names {path}, and with output.schema: derived there is no contact in the output"
-                yield Contradiction(f"privacy.{action}", message, "leave it out, or set output.schema to contact")
+            if foreign is not None and path.startswith(foreign):
+                message = f"names {path}, and with output.schema: {schema} outputs have no {foreign.rstrip('.')}"
+                right = "contact.NAME" if schema == "contact" else f"{EVENT}NAME, as in the input's schema"
+                yield Contradiction(f"privacy.{action}", message, f"write {right}")
 
 
 PRIVACY_RULES: tuple[Rule, ...] = (

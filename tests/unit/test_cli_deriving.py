@@ -1,6 +1,7 @@
 """Derived outputs, put together as the settings say, against a schema registry in this process."""
 
 import asyncio
+import hmac
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -202,6 +203,28 @@ def test_settings_that_go_with_contacts_only(overrides: list[str], name: str) ->
     (problem,) = caught.value.problems
     assert problem.name == name
     assert "derived" in problem.message
+
+
+def test_fields_of_the_event_are_kept_back(tmp_path: Path) -> None:
+    """What ``privacy`` names of it; check tells what cannot be, and of a key that cannot be used."""
+    raw = avro(("customerId", "string"), ("shop", ["null", "int"]), name="Visit")
+    (tmp_path / "Visit.avsc").write_text(json.dumps(raw), "utf-8")
+    key = tmp_path / "key"
+    key.write_text("x" * 16, "utf-8")
+    path, keyed = f"schemas.path={tmp_path}", f"privacy.key_file={key}"
+    told = settings(path, keyed, "privacy.hash=event.customerId", "privacy.drop=event.shop")
+    value = b"\xc3\x01" + fingerprint_of(raw) + body(raw, {"customerId": "CONNOR", "shop": 7})
+    found = read(derive(raw), encoded(open_codecs(told, Stats()), value)[10:])
+    digest = hmac.digest(b"x" * 16, b"CONNOR", "sha256").hex()
+    assert (found["customerId"], found["shop"], found["offerHistory"]["customerId"]) == (digest, None, "CONNOR")
+    (fine,) = findings(told)
+    assert fine.ok
+    (wrong,) = findings(settings(path, "privacy.drop=event.customerId"))
+    assert (wrong.ok, "privacy.drop names event.customerId" in wrong.message) == (False, True)
+    key.write_text("short", "utf-8")
+    assert [found.ok for found in check_registry(told)] == [True, False]
+    with pytest.raises(ConfigError, match=r"event\.shop"):
+        load(None, {}, [*REQUIRED, "privacy.drop=event.shop"])
 
 
 def test_the_history_is_kept_back_as_ever(tmp_path: Path) -> None:

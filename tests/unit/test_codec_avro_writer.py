@@ -97,7 +97,7 @@ def test_texts_that_are_remembered_are_bounded(texts: list[str]) -> None:
     remembered = avro_writer._Texts()
     remembered.MOST, remembered.LONGEST = 4, 4
     for text in texts * 2:
-        assert remembered[text] == avro_writer._text(text)
+        assert remembered[text] == avro_writer.write_text(text)
         assert len(remembered) <= 4
         assert all(len(known) <= 4 for known in remembered)
 
