@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol
 
-from enricher.codec.avro_input import SchemaKey, SchemaNeeded
+from enricher.codec.framing import SchemaKey
+from enricher.codec.writer_schemas import SchemaNeeded
 from enricher.model import Event, NotSelected, Record, Rejected, TopicPartition
 from enricher.work import Work
 

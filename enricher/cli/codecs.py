@@ -18,8 +18,8 @@ from enricher.avroschema import InvalidSchema, parse
 from enricher.cli.deriving import check_derived, derived_framing
 from enricher.cli.registries import framing_of, open_registry, output_subject, usable
 from enricher.codec import Decoder, Encoder, InputFields, JsonEncoder, OutputReader
-from enricher.codec.avro_input import SchemaKey, fingerprint_of
 from enricher.codec.derived import Bodies, DerivedEncoder, DerivedOutputs, DerivingDecoder, unchanged
+from enricher.codec.framing import SchemaKey, fingerprint_of
 from enricher.codec.rewriting import Rule, rewriting
 from enricher.codec.writer_schemas import KnownSchemas
 from enricher.config import Settings

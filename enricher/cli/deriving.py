@@ -11,9 +11,9 @@ from enricher.avroschema import parse
 from enricher.avroschema.derived import NotDerivable
 from enricher.cli.finding import Finding
 from enricher.cli.registries import framing_of, output_subject
-from enricher.codec.avro_input import WriterSchema
 from enricher.codec.derived import Bodies, DerivedSchema, derived_schema, unchanged
 from enricher.codec.framing import Framing
+from enricher.codec.writer_schemas import WriterSchema
 from enricher.config import Settings
 from enricher.registry import RegistryClient, ensure, examine, find
 

@@ -12,8 +12,7 @@ from enricher.cli.codecs import build_decoder
 from enricher.cli.progress import clock
 from enricher.cli.reading import TopicReader
 from enricher.cli.registries import open_registry
-from enricher.codec.avro_input import SchemaNeeded
-from enricher.codec.writer_schemas import KnownSchemas
+from enricher.codec.writer_schemas import KnownSchemas, SchemaNeeded
 from enricher.completed import Range
 from enricher.config import Settings
 from enricher.model import NotSelected, Record, Rejected

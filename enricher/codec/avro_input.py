@@ -11,77 +11,32 @@ count ends at the end of the value rather than in memory.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final, NoReturn, Protocol, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import fastavro
 import msgspec
-from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from enricher.avroschema import AvroField, AvroType, InvalidSchema, parse, unreadable
 from enricher.avroschema.values import Body, InvalidBody, reader
 from enricher.codec.attributes import merge
+from enricher.codec.framing import (
+    HEADER,
+    MARKER,
+    PREFIX,
+    SCHEMA_ID_HEADER,
+    SchemaKey,
+    fingerprint_of,
+    key_in_header,
+    words_of,
+)
 from enricher.codec.json_input import JsonReader, checked_time
+from enricher.codec.writer_schemas import WriterSchema, WriterSchemas
 from enricher.model import Event, Record, Rejected, Stage
 from enricher.schemas import CUSTOMER_CONTACT, RELEASED
 
-MARKER = b"\xc3\x01"
-HEADER = 10  # marker and fingerprint
-PREFIX = 5  # Confluent's: a zero and the schema's id
-SCHEMA_ID_HEADER = "__value_schema_id"
-"""The header of a record whose value's schema is not told in the value."""
-
-_GUID = 17  # a one and the 16 bytes of the schema's GUID
-
-SchemaKey: TypeAlias = int | bytes
-"""How a schema is called for: by its id, the 16 bytes of its GUID, or, of a single object, the 8 of its fingerprint."""
-
 ReadFrom: TypeAlias = Callable[[bytes, int, Record], Event]
 """Reads the event whose body begins at an offset."""
-
-
-class SchemaNeeded(Exception):  # noqa: N818  no error: what is asked for comes, and then the event can be read
-    """A registry has to be asked for a schema before an event can be read."""
-
-    def __init__(self, key: SchemaKey) -> None:
-        super().__init__(f"the schema {words_of(key)} has to be fetched")
-        self.key = key
-
-
-@dataclass(frozen=True, slots=True)
-class WriterSchema:
-    """A schema as a registry has it.
-
-    Attributes:
-        kind: AVRO, JSON or PROTOBUF.
-        raw: the JSON of an Avro schema.
-        references: Avro schemas that it refers to, each after those that it refers to itself.
-    """
-
-    kind: str
-    raw: Any = None
-    references: tuple[Any, ...] = ()
-
-
-class WriterSchemas(Protocol):
-    """What is known of a registry's schemas."""
-
-    def get(self, key: SchemaKey) -> WriterSchema:
-        """The schema.
-
-        Raises:
-            SchemaNeeded: the registry has not been asked for it yet.
-            Rejected: there is none, or it may not be used.
-        """
-        ...
-
-
-def words_of(key: SchemaKey) -> str:
-    """What calls for a schema, for a person."""
-    if isinstance(key, int):
-        return f"with the id {key}"
-    return f"with the {'GUID' if len(key) == _GUID - 1 else 'fingerprint'} {key.hex()}"
 
 
 def without_logical_types(schema: Any) -> Any:
@@ -195,20 +150,6 @@ class AvroReader:
         if written.kind != "record":
             return _rejecting(f"it describes no record, but {written.words}")
         return _read_contact_of(written, schema) if written.name == _CONTACT.name else _read_any(written, self._paths)
-
-
-def key_in_header(schema_id: bytes | None) -> SchemaKey | None:
-    """What the header ``__value_schema_id`` tells; None if that is no id, nor a GUID."""
-    if schema_id is not None and len(schema_id) == _GUID and schema_id[0] == 1:
-        return schema_id[1:]
-    if schema_id is not None and len(schema_id) == PREFIX and schema_id[0] == 0:
-        return int.from_bytes(schema_id[1:], "big")
-    return None
-
-
-def fingerprint_of(raw: Any) -> bytes:
-    """The fingerprint of a schema as it stands in a single object."""
-    return bytes.fromhex(fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO"))
 
 
 def _read_contact(value: bytes, start: int, record: Record) -> Event:

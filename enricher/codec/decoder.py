@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from enricher.codec.avro_input import SCHEMA_ID_HEADER, AvroReader, WriterSchemas
+from enricher.codec.avro_input import AvroReader
+from enricher.codec.framing import SCHEMA_ID_HEADER
 from enricher.codec.json_input import JsonReader
+from enricher.codec.writer_schemas import WriterSchemas
 from enricher.model import Event, Record, Rejected, Stage
 
 Reader: TypeAlias = Callable[[bytes, Record], Event]

@@ -14,22 +14,20 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from enricher.avroschema import AvroType, InvalidSchema, parse
 from enricher.avroschema.derived import NotDerivable, derive
-from enricher.codec.avro_input import (
+from enricher.codec.avro_writer import write_history
+from enricher.codec.framing import (
     HEADER,
     MARKER,
     PREFIX,
     SCHEMA_ID_HEADER,
+    Framing,
     SchemaKey,
-    SchemaNeeded,
-    WriterSchema,
-    WriterSchemas,
     fingerprint_of,
     key_in_header,
     words_of,
 )
-from enricher.codec.avro_writer import write_history
-from enricher.codec.framing import Framing
 from enricher.codec.output import written
+from enricher.codec.writer_schemas import SchemaNeeded, WriterSchema, WriterSchemas
 from enricher.model import Enriched, Event, Headers, Record, Rejected, Stage
 from enricher.schemas import RELEASED
 

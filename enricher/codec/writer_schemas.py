@@ -1,17 +1,54 @@
-"""What is known of a schema registry's schemas: those that were fetched, those that there are not, those allowed.
+"""A schema registry's schemas, and what is known of them: those that were fetched, are not there, are allowed.
 
 Invariant: memory does not grow with ids that producers make up.
 """
 
 from collections.abc import Collection
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-from enricher.codec.avro_input import SchemaKey, SchemaNeeded, WriterSchema, words_of
+from enricher.codec.framing import SchemaKey, words_of
 from enricher.model import Rejected, Stage
 
 
+class SchemaNeeded(Exception):  # noqa: N818  no error: what is asked for comes, and then the event can be read
+    """A registry has to be asked for a schema before an event can be read."""
+
+    def __init__(self, key: SchemaKey) -> None:
+        super().__init__(f"the schema {words_of(key)} has to be fetched")
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSchema:
+    """A schema as a registry has it.
+
+    Attributes:
+        kind: AVRO, JSON or PROTOBUF.
+        raw: the JSON of an Avro schema.
+        references: Avro schemas that it refers to, each after those that it refers to itself.
+    """
+
+    kind: str
+    raw: Any = None
+    references: tuple[Any, ...] = ()
+
+
+class WriterSchemas(Protocol):
+    """What is known of a registry's schemas."""
+
+    def get(self, key: SchemaKey) -> WriterSchema:
+        """The schema.
+
+        Raises:
+            SchemaNeeded: the registry has not been asked for it yet.
+            Rejected: there is none, or it may not be used.
+        """
+        ...
+
+
 class KnownSchemas:
-    """Schemas by their ids. Fits ``enricher.codec.avro_input.WriterSchemas``.
+    """Schemas by their ids. Fits ``WriterSchemas``.
 
     Args:
         allowed: the ids and GUIDs that may be used; None for all.

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
-from enricher.codec.avro_input import SchemaKey, WriterSchema
+from enricher.codec.framing import SchemaKey
+from enricher.codec.writer_schemas import WriterSchema
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import RegisteredSchema, Schema

@@ -10,9 +10,8 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from enricher.codec.avro_input import SchemaKey, words_of
 from enricher.codec.derived import DerivedOutputs, DerivedSchema
-from enricher.codec.framing import Framing
+from enricher.codec.framing import Framing, SchemaKey, words_of
 from enricher.model import Rejected
 from enricher.registry.client import RegistryAway, RegistryError, RegistryLacks, RegistryRefused
 from enricher.registry.fetcher import BELIEVED, FIRST_WAIT, LONGEST_WAIT, Fetcher, on_a_thread

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
-from enricher.codec.avro_input import SchemaKey, WriterSchema, words_of
-from enricher.codec.writer_schemas import KnownSchemas
+from enricher.codec.framing import SchemaKey, words_of
+from enricher.codec.writer_schemas import KnownSchemas, WriterSchema
 from enricher.registry.client import RegistryAway, RegistryError, RegistryRefused
 from enricher.stats import Stats
 

@@ -12,7 +12,7 @@ from enricher.avroschema.derived import derive
 from enricher.cli.codecs import open_codecs, output_reader
 from enricher.cli.registry_checks import check_registry
 from enricher.cli.schema import app
-from enricher.codec.avro_input import SchemaNeeded, WriterSchema
+from enricher.codec.writer_schemas import SchemaNeeded, WriterSchema
 from enricher.config import Settings, load
 from enricher.model import Enriched, Enrichment, Event, OfferHistory, Record, Rejected, Status
 from enricher.registry import (

@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from enricher.codec import OutputReader
-from enricher.codec.avro_input import SCHEMA_ID_HEADER
+from enricher.codec.framing import SCHEMA_ID_HEADER
 from enricher.model import Record
 from enricher.registry import RegistryClient
 from enricher.schemas import CUSTOMER_CONTACT, ENRICHED_CONTACT

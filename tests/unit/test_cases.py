@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from enricher.cli.app import app
-from enricher.codec.avro_input import fingerprint_of
+from enricher.codec.framing import fingerprint_of
 from enricher.config import ConfigError
 from enricher.testing.cases.loading import load_suite
 from tests.avro_strategies import record as avro

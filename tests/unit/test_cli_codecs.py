@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from enricher.cli.codecs import Codecs, open_codecs, output_reader
 from enricher.cli.registries import open_registry
 from enricher.codec import JsonEncoder
-from enricher.codec.avro_input import SchemaNeeded, fingerprint_of
+from enricher.codec.framing import fingerprint_of
+from enricher.codec.writer_schemas import SchemaNeeded
 from enricher.config import ConfigError, Settings, load
 from enricher.model import Enriched, Enrichment, Event, OfferHistory, Record, Rejected, Status
 from enricher.registry import RegistryAway, RegistryClient, RegistryError, RegistryRefused

@@ -15,7 +15,8 @@ from enricher.avroschema.derived import derive
 from enricher.cli.codecs import Codecs, open_codecs
 from enricher.cli.finding import Finding
 from enricher.cli.registry_checks import check_registry
-from enricher.codec.avro_input import SCHEMA_ID_HEADER, SchemaNeeded, fingerprint_of
+from enricher.codec.framing import SCHEMA_ID_HEADER, fingerprint_of
+from enricher.codec.writer_schemas import SchemaNeeded
 from enricher.config import ConfigError, Settings, load
 from enricher.model import Event, Rejected
 from enricher.registry import RegistryAway

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.codec import Decoder, attribute_value
-from enricher.codec.avro_input import MARKER, WriterSchema, fingerprint_of, without_logical_types
-from enricher.codec.writer_schemas import KnownSchemas
+from enricher.codec.avro_input import without_logical_types
+from enricher.codec.framing import MARKER, fingerprint_of
+from enricher.codec.writer_schemas import KnownSchemas, WriterSchema
 from enricher.model import Event, Record
 from enricher.schemas import CUSTOMER_CONTACT
 from tests.codec_talk import TIMESTAMP

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from enricher.avroschema import parse
 from enricher.codec import Decoder, InputFields, attribute_value
-from enricher.codec.avro_input import SchemaNeeded, WriterSchema, fingerprint_of
-from enricher.codec.writer_schemas import KnownSchemas
+from enricher.codec.framing import fingerprint_of
+from enricher.codec.writer_schemas import KnownSchemas, SchemaNeeded, WriterSchema
 from enricher.model import Event, Record, Rejected
 from enricher.schemas import CUSTOMER_CONTACT
 from tests.codec_talk import TIMESTAMP

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from enricher.avroschema.derived import derive
 from enricher.codec import Decoder, InputFields, OutputReader, UndecodableOutput
-from enricher.codec.avro_input import SCHEMA_ID_HEADER, SchemaNeeded, WriterSchema, fingerprint_of
 from enricher.codec.derived import DerivedEncoder, DerivedOutputs, DerivingDecoder
-from enricher.codec.framing import Framing
-from enricher.codec.writer_schemas import KnownSchemas
+from enricher.codec.framing import SCHEMA_ID_HEADER, Framing, fingerprint_of
+from enricher.codec.writer_schemas import KnownSchemas, SchemaNeeded, WriterSchema
 from enricher.model import Enriched, Headers, Offer, OfferHistory, Record, Rejected
 from enricher.reader.building import MAX_LEVELS
 from enricher.schemas import CUSTOMER_CONTACT

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from enricher.codec.avro_input import SchemaKey, SchemaNeeded
+from enricher.codec.framing import SchemaKey
+from enricher.codec.writer_schemas import SchemaNeeded
 from enricher.model import Event, Record, TopicPartition
 from tests.pipeline_world import INPUT, Output, PlainCodec, World, run_world, until
 

@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from enricher.codec.avro_input import SchemaKey, WriterSchema, fingerprint_of
 from enricher.codec.derived import DerivedOutputs, DerivedSchema
-from enricher.codec.framing import Framing
-from enricher.codec.writer_schemas import KnownSchemas
+from enricher.codec.framing import Framing, SchemaKey, fingerprint_of
+from enricher.codec.writer_schemas import KnownSchemas, WriterSchema
 from enricher.registry import DerivedFetcher, Fetcher, RegistryAway, RegistryLacks, RegistryRefused
 from enricher.registry.fetcher import BELIEVED
 from enricher.stats import Stats

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from enricher.codec.avro_input import SchemaKey, WriterSchema
-from enricher.codec.writer_schemas import KnownSchemas
+from enricher.codec.framing import SchemaKey
+from enricher.codec.writer_schemas import KnownSchemas, WriterSchema
 from enricher.registry import Fetcher, RegistryAway, RegistryRefused
 from enricher.registry.fetcher import BELIEVED
 from enricher.stats import Stats
