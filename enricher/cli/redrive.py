@@ -167,7 +167,8 @@ def _run(settings: "Settings", topic: str, group: str, terms: "Terms", *, only_l
     from confluent_kafka import KafkaException  # noqa: PLC0415
 
     from enricher.cli.reading import TopicMissing, TopicReader  # noqa: PLC0415
-    from enricher.cli.redriving import Progress, Redrive, TakenOver, Writer  # noqa: PLC0415
+    from enricher.cli.redrive_transactions import Progress, TakenOver, Writer  # noqa: PLC0415
+    from enricher.cli.redriving import Redrive  # noqa: PLC0415
     from enricher.kafka import explain  # noqa: PLC0415
     from enricher.redrive.done import TooManyGaps  # noqa: PLC0415
 
