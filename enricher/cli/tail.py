@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -12,7 +13,7 @@ import typer
 from enricher.cli.options import FAILED, MISUSED, ConfigFile, Json, Overrides, load_settings_or_exit, tell_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from enricher.cli.ranges import Point
     from enricher.cli.tail_view import Choice, Shown, View
@@ -195,7 +196,7 @@ def _refuse(message: str, code: int = MISUSED) -> NoReturn:
     raise typer.Exit(code)
 
 
-class _Printer:
+class _Printer(ABC):
     """Shows one after the other; what cannot be decoded is told on standard error."""
 
     def __init__(self, view: "View") -> None:
@@ -206,9 +207,9 @@ class _Printer:
             if not self.show(shown):
                 typer.echo(f"{shown.place} is no enriched event: {shown.problem}", err=True)
 
+    @abstractmethod
     def show(self, shown: "Shown") -> bool:
         """Show one; whether that was possible."""
-        raise NotImplementedError
 
 
 class _Json(_Printer):
@@ -275,4 +276,10 @@ class _Table(_Printer):
 
 
 def _printer(output: Output, view: "View") -> _Printer:
-    return {Output.TEXT: _Text, Output.TABLE: _Table, Output.JSON: _Json, Output.RAW: _Raw}[output](view)
+    printers: dict[Output, Callable[[View], _Printer]] = {
+        Output.TEXT: _Text,
+        Output.TABLE: _Table,
+        Output.JSON: _Json,
+        Output.RAW: _Raw,
+    }
+    return printers[output](view)

@@ -3,6 +3,7 @@
 Invariant: no credential is in a ``repr``, a log line or an error.
 """
 
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from typing import Protocol
 
@@ -32,7 +33,7 @@ class Credentials(Protocol):
         ...
 
 
-class _Header:
+class _Header(ABC):
     """One header made of one secret, which may change."""
 
     def __init__(self, secret: Secret) -> None:
@@ -49,7 +50,7 @@ class _Header:
         del refused
         return self._made(self._secret.value(now=True))
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027  nothing goes on in the background
         """See ``Credentials``."""
 
     def _made(self, secret: str) -> Fields:
@@ -58,8 +59,8 @@ class _Header:
             self._made_of = secret
         return self._fields
 
-    def _header(self, secret: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _header(self, secret: str) -> str: ...
 
 
 class BasicCredentials(_Header):

@@ -5,6 +5,7 @@ Invariant: whatever the bytes, ``decode`` gives a value or raises ``Undecodable`
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from io import BytesIO
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 from uuid import UUID
@@ -104,7 +105,7 @@ class Reader:
         name, plain = self.named(value, headers)
         if name != NAME:
             raise Undecodable(f"it is a {name} with a history, and no enriched contact: read it with decode_event")
-        return _built(build, plain)
+        return _built(build, plain, "contact")
 
     def decode_event(self, value: bytes | None, headers: Headers = None) -> EnrichedEvent:
         """The enriched event in the value of a derived output.
@@ -122,7 +123,7 @@ class Reader:
             raise Undecodable("it is an enriched contact: read it with decode")
         if plain[FIELD] is None:
             raise Undecodable("it has no offer history: it is none of enricher's outputs")
-        return _built(lambda of: build_event(name, of), plain)
+        return _built(partial(build_event, name), plain, "event")
 
     def decode_all(
         self, values: Iterable[bytes | None], headers: Iterable[Headers] | None = None
@@ -184,11 +185,11 @@ class Reader:
         return written.name, written.read(value, _SINGLE_OBJECT)
 
 
-def _built(make: Callable[[Any], T], plain: Any) -> T:
+def _built(make: Callable[[Any], T], plain: Any, what: str) -> T:
     try:
         return make(plain)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise Undecodable(f"it has not the fields of an enriched contact ({type(error).__name__})") from None
+        raise Undecodable(f"it has not the fields of an enriched {what} ({type(error).__name__})") from None
 
 
 def _key(schema_id: bytes) -> int | UUID:
