@@ -194,6 +194,7 @@ class Lookups:
         work.attempts += 1
         if work.attempts - work.forgiven == 1:
             work.started = work.last_failed = now
+            work.down = self.breaker.down(now)
 
     def _puts_off(self, work: Work, now: float) -> bool:
         """Whether the retry is beyond what retries may add to the service's load, and waits some more."""
@@ -369,7 +370,7 @@ class Lookups:
         work.last_failed = now
         due = self._retry.retry_at(
             failure, attempts=work.attempts - work.forgiven, started=work.started, now=now,
-            jitter=self._rng.random(), available=available,
+            jitter=self._rng.random(), available=available, down=self.breaker.down(now) - work.down,
         )  # fmt: skip
         if not work.assignment.current or (due is not None and self._stopped):
             self._on_drop(work)
@@ -400,7 +401,7 @@ class Lookups:
 
     def _answered(self, began: float, now: float) -> None:
         was_open = self.breaker.open
-        self.breaker.succeeded()
+        self.breaker.succeeded(now)
         self._last_answer = now
         limiter = self._limiter
         if limiter is not None:

@@ -63,7 +63,8 @@ class RetryPolicy:
         initial: upper bound of the first delay, seconds.
         maximum: upper bound of every delay, seconds.
         deadline: seconds from an event's first attempt after which it is given up, unless the service is down and
-            ``on_unavailable`` says to wait. The last attempt begins later only where Retry-After asks for it.
+            ``on_unavailable`` says to wait; then none of that time counts. The last attempt begins later only where
+            Retry-After asks for it.
         on_unavailable: what to do past the deadline while the service does not answer.
     """
 
@@ -82,7 +83,15 @@ class RetryPolicy:
         return None if waits else breaker.opened + self.deadline
 
     def retry_at(
-        self, failure: LookupFailure, *, attempts: int, started: float, now: float, jitter: float, available: bool
+        self,
+        failure: LookupFailure,
+        *,
+        attempts: int,
+        started: float,
+        now: float,
+        jitter: float,
+        available: bool,
+        down: float = 0.0,
     ) -> float | None:
         """When to try again, or None to give the event up.
 
@@ -93,6 +102,7 @@ class RetryPolicy:
             now: the current time.
             jitter: a random number from 0 to 1.
             available: whether the service answers others.
+            down: seconds since the first attempt began in which the service was taken to be down.
         """
         failed = classify(failure.kind)
         if failed is FailureClass.EVENT or (failed is FailureClass.CONTRACT and attempts >= CONTRACT_ATTEMPTS):
@@ -102,11 +112,11 @@ class RetryPolicy:
         due = now + max(backoff, min(failure.retry_after or 0.0, MAX_RETRY_AFTER))
         # Retry-After may lead past the deadline, once: the service that asks for more time than the event has begins to
         # be unavailable, before the breaker or others' failures tell.
-        if now + backoff <= started + self.deadline:
+        waits = self.on_unavailable is OnUnavailable.WAIT
+        if now + backoff <= started + (down if waits else 0.0) + self.deadline:
             return due
-        waits = self.on_unavailable is OnUnavailable.WAIT and failed is FailureClass.OUTAGE
         # An event that fails while others succeed is not waiting for the service: it would wait for ever.
-        return due if waits and not available else None
+        return due if waits and failed is FailureClass.OUTAGE and not available else None
 
 
 class RetryBudget:
@@ -177,11 +187,12 @@ class Breaker:
     HEALTHY = 0.5
     WEIGHT = 1 / 32
 
-    __slots__ = ("_failures", "_next_probe", "_success_rate", "open", "opened")
+    __slots__ = ("_down", "_failures", "_next_probe", "_success_rate", "open", "opened")
 
     def __init__(self) -> None:
         self.open = False
         self.opened = 0.0
+        self._down = 0.0  # seconds, of the outages that have ended
         self._failures = 0
         self._success_rate = 1.0
         self._next_probe = 0.0
@@ -205,8 +216,13 @@ class Breaker:
         if self.open:
             self._next_probe = now + self.PROBE_INTERVAL
 
-    def succeeded(self) -> None:
+    def down(self, now: float) -> float:
+        """Seconds in which the service has been taken to be down so far, in all its outages."""
+        return self._down + (now - self.opened if self.open else 0.0)
+
+    def succeeded(self, now: float) -> None:
         """The service answered (a bad request is an answer)."""
+        self._down = self.down(now)
         self._failures = 0
         self._success_rate += (1.0 - self._success_rate) * self.WEIGHT
         self.open = False

@@ -99,6 +99,7 @@ class Work:
         has_output: whether its output is there.
         attempts: look-ups made for it, failed ones included.
         started: when the first of them began, seconds.
+        down: for how long the service had been down by then, in all, seconds.
         trace: where events are traced.
         last_failed: when the last of them failed (before that, as ``started``), seconds.
         empties: how often the history was empty and was asked for again.
@@ -107,7 +108,7 @@ class Work:
     """
 
     __slots__ = (
-        "answer", "assignment", "attempts", "empties", "event", "forgiven", "has_output", "key", "last_failed",
+        "answer", "assignment", "attempts", "down", "empties", "event", "forgiven", "has_output", "key", "last_failed",
         "received", "record", "size", "source", "started", "trace",
     )  # fmt: skip
 
@@ -123,6 +124,7 @@ class Work:
         self.has_output = False
         self.attempts = 0
         self.started = 0.0
+        self.down = 0.0
         self.last_failed = 0.0
         self.empties = 0
         self.forgiven = 0

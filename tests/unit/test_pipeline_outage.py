@@ -159,6 +159,33 @@ def test_an_outage_is_waited_for(kind: FailureKind, events: int) -> None:
     run_world(main)
 
 
+def test_an_outage_soon_after_another_is_waited_for_as_well() -> None:
+    """What an event has waited in the first is not held against it in the second, while that is not yet known as one.
+
+    The events of the first are asked for again when the service has gone away for the second time: they fail past their
+    deadline, and others were answered meanwhile.
+    """
+
+    async def main() -> None:
+        away = [(0.0, 2.0), (2.95, 30.0)]
+
+        def fails(call: Call) -> LookupFailure | None:
+            if any(begin <= call.at < end for begin, end in away):
+                return LookupFailure(FailureKind.UNAVAILABLE, "down", retry_after=3.0)
+            return None
+
+        world = World(client=MemoryClient(latency=0.02, fails=fails))
+        for number in range(2_000):
+            world.send(f"c{number}")
+        worker = world.worker(retry=RetryPolicy(deadline=2.0))
+        await world.all_resolved(limit=60.0)
+        await worker.stop()
+        assert world.letters == []
+        assert world.committed() == 2_000
+
+    run_world(main)
+
+
 def test_probes_go_out_once_a_second() -> None:
     """While the service is down, it is asked at most once a second; when it is back, everything goes on at once."""
 

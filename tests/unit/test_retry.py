@@ -148,6 +148,20 @@ def test_the_deadline_includes_its_end() -> None:
     assert due(129.1) is None
 
 
+@pytest.mark.parametrize("on_unavailable", list(OnUnavailable))
+def test_an_outage_counts_only_where_it_is_not_waited_for(on_unavailable: OnUnavailable) -> None:
+    """Of 60 s, 40 in which the service was down leave 10 of 30 where one waits; else the time was over long ago."""
+    policy = RetryPolicy(initial=1.0, deadline=30.0, on_unavailable=on_unavailable)
+
+    def due(now: float) -> float | None:
+        return policy.retry_at(failure(), attempts=1, started=100.0, now=now, jitter=1.0, available=True, down=40.0)
+
+    waits = on_unavailable is OnUnavailable.WAIT
+    assert due(160.0) == (161.0 if waits else None)
+    assert due(169.0) == (170.0 if waits else None)
+    assert due(169.1) is None
+
+
 @pytest.mark.parametrize(
     ("on_unavailable", "available", "waits"),
     [
@@ -228,6 +242,7 @@ class BreakerLife(RuleBasedStateMachine):
         self.failures = 0
         self.open = False
         self.opened = now
+        self.down = 0.0  # seconds, of the outages that have ended
         self.probes: list[float] = []
 
     def start(self) -> bool:
@@ -250,7 +265,8 @@ class BreakerLife(RuleBasedStateMachine):
         """A look-up ends."""
         self.in_flight.remove(attempt)
         if well:
-            self.breaker.succeeded()
+            self.breaker.succeeded(self.now)
+            self.down += self.now - self.opened if self.open else 0.0
             self.failures, self.open = 0, False
             return
         self.breaker.failed(self.now)
@@ -297,6 +313,7 @@ class BreakerLife(RuleBasedStateMachine):
     def it_opens_and_closes_when_it_should(self) -> None:
         """After 16 outages in a row, until one success."""
         assert self.breaker.open is self.open
+        assert self.breaker.down(self.now) == pytest.approx(self.down + (self.now - self.opened if self.open else 0.0))
         if self.open:
             assert not self.breaker.available
 
@@ -331,7 +348,7 @@ def test_fifteen_outages_do_not_open_it() -> None:
     breaker = Breaker()
     for _ in range(15):
         breaker.failed(1.0)
-    breaker.succeeded()
+    breaker.succeeded(1.0)
     for _ in range(15):
         breaker.failed(2.0)
     assert not breaker.open
@@ -357,7 +374,7 @@ def test_a_probe_that_hangs_does_not_hold_up_the_next() -> None:
     assert not breaker.allows(6.9)
     assert breaker.next_probe == 7.0
     breaker.started(7.0)
-    breaker.succeeded()
+    breaker.succeeded(7.0)
     assert breaker.allows(7.0)
     assert breaker.next_probe is None
 
@@ -407,17 +424,17 @@ def test_a_service_that_mostly_fails_is_not_available() -> None:
     assert breaker.available
     for _ in range(200):
         breaker.failed(0.0)
-        breaker.succeeded()
-        breaker.succeeded()
+        breaker.succeeded(0.0)
+        breaker.succeeded(0.0)
     assert breaker.available
     for _ in range(40):
         for _ in range(15):
             breaker.failed(0.0)
-        breaker.succeeded()
+        breaker.succeeded(0.0)
     assert not breaker.open
     assert not breaker.available
     for _ in range(200):
-        breaker.succeeded()
+        breaker.succeeded(0.0)
     assert breaker.available
 
 
@@ -428,7 +445,7 @@ def test_availability_takes_a_few_dozen_look_ups_to_return() -> None:
         breaker.failed(0.0)
     answers = 0
     while not breaker.available:
-        breaker.succeeded()
+        breaker.succeeded(0.0)
         answers += 1
     assert not breaker.open
     assert answers == 22  # 1 - (31 / 32) ** 22 >= 0.5
