@@ -19,7 +19,7 @@ from fastavro import schemaless_reader
 from enricher.deadletter import parse_dead_letter
 from enricher.schemas import ENRICHED_CONTACT
 from tests.harness.broker import free_port
-from tests.harness.clients import committed, read_topic
+from tests.harness.clients import Written, read_topic, resolved
 
 WANTED = 100
 """Enriched events that must arrive: five seconds of contacts."""
@@ -126,10 +126,10 @@ def decoded(value: bytes | None) -> dict[str, Any]:
     return cast("dict[str, Any]", contact)
 
 
-def source(value: bytes | None) -> tuple[int, int]:
-    """Partition and offset of the contact that an output was made of."""
+def source(value: bytes | None) -> Written:
+    """The place of the contact that an output was made of."""
     enrichment = decoded(value)["enrichment"]
-    return enrichment["partition"], enrichment["offset"]
+    return Written(enrichment["partition"], enrichment["offset"])
 
 
 def check(compose: Compose) -> None:
@@ -167,32 +167,33 @@ def check(compose: Compose) -> None:
     enriched, dead = (
         read_topic(address, topic, broker_address_family="v4") for topic in ("contacts-enriched", "contacts.dlq")
     )
-    resolved = sum(position.offset for position in committed(address, "enricher", "contacts").values())
+    done = resolved(address, "enricher", "contacts")
+    # By their places, as one comes twice now and then while workers join.
     written = {source(record.value) for record in enriched} | {
-        (cause.partition, cause.offset) for record in dead if (cause := parse_dead_letter(record.headers))
+        Written(cause.partition, cause.offset) for record in dead if (cause := parse_dead_letter(record.headers))
     }
-    print(f"compose-test: {resolved} contacts committed: {len(enriched)} enriched, {len(dead)} dead letters")
-    if resolved != len(written):  # by their places, as one comes twice now and then while workers join
-        raise Failed(f"{resolved} are committed, and {len(written)} were written")
+    print(f"compose-test: {len(done)} contacts committed: {len(enriched)} enriched, {len(dead)} dead letters")
+    if done != written:
+        raise Failed(f"committed and not written: {sorted(done - written)}; the reverse: {sorted(written - done)}")
 
 
 def main() -> int:
-    """Check, and take down whatever happens."""
+    """Check, and take down whatever happens; what was wrong is told last, below all logs."""
+    outcome = "passed"
     compose = None
     try:
         compose = Compose()
         check(compose)
     except (Failed, AssertionError) as failure:
-        print(f"compose-test: FAILED: {failure}", file=sys.stderr)
+        outcome = f"FAILED: {failure}"
         if compose is not None:
             compose.call("ps")
             compose.call("logs", "--tail=60")
-        return 1
     finally:
         if compose is not None:
             compose.call("down", "--volumes", "--timeout", "5")
-    print("compose-test: passed")
-    return 0
+    print(f"compose-test: {outcome}", flush=True)
+    return 0 if outcome == "passed" else 1
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from enricher.completed import decode_completed
 from enricher.model import Headers, Position, Record
 
 DEADLINE = 30.0
@@ -174,6 +175,16 @@ def committed(bootstrap_servers: str, group: str, topic: str) -> dict[int, Posit
     finally:
         consumer.close()
     return {p.partition: Position(p.offset, p.metadata or "") for p in answer if p.offset >= 0}
+
+
+def resolved(bootstrap_servers: str, group: str, topic: str) -> set[Written]:
+    """The places that a group of workers has committed as resolved: below the offset, or beyond it as complete."""
+    return {
+        Written(partition, offset)
+        for partition, at in committed(bootstrap_servers, group, topic).items()
+        for part in ((0, at.offset), *(decode_completed(at.offset, at.metadata) or ()))
+        for offset in range(*part)
+    }
 
 
 def commit(bootstrap_servers: str, group: str, topic: str, offsets: Mapping[int, int]) -> None:

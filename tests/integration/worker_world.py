@@ -14,7 +14,6 @@ from typing import TypeAlias, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from enricher.codec import OutputReader
-from enricher.completed import decode_completed
 from enricher.deadletter import DeadLetterCause, parse_dead_letter
 from enricher.model import Enriched, Position, Record
 from enricher.testing.contacts import START, Contact
@@ -30,6 +29,7 @@ from tests.harness.clients import (
     lag,
     produce,
     read_topic,
+    resolved,
     unique_name,
 )
 from tests.harness.program import Program
@@ -270,13 +270,8 @@ class World:
         return patiently(lambda: committed(self.bootstrap_servers, self.group, self.input))
 
     def committed_places(self) -> set[Written]:
-        """The sent records that the group has committed as resolved: below the offset, or beyond it as complete."""
-        done: set[Written] = set()
-        for partition, position in self.positions().items():
-            done |= {Written(partition, offset) for offset in range(position.offset)}
-            for beyond in decode_completed(position.offset, position.metadata) or ():
-                done |= {Written(partition, offset) for offset in range(*beyond)}
-        return done & set(self.sent)
+        """The sent records that the group has committed as resolved."""
+        return patiently(lambda: resolved(self.bootstrap_servers, self.group, self.input)) & set(self.sent)
 
     def found(self) -> Audit:
         """What is in the output and the dead letters now, each checked against the record that it came of."""
