@@ -18,6 +18,11 @@ POLL_STALLED = 60.0
 REBALANCE_STALLED = 600.0
 """Seconds in one rebalance after which the consumer's thread counts as hung: all that it waits for there is bounded."""
 
+JOIN_STALLED = 600.0
+"""Seconds on the way to an assignment after which the consumer counts as stuck: the group waits for its members for
+``max.poll.interval.ms`` (5 minutes) at the most. Seen once, after a broker was killed: librdkafka was told that the
+session was over, took its partitions away, and never came back with others."""
+
 PROGRESS_STALLED = 300.0
 """Seconds, besides the time for one attempt, in which nothing happens to the records held, without a reason."""
 
@@ -32,13 +37,14 @@ class Verdict(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def live(pulse: Pulse, now: float, *, attempt: float) -> Verdict:
+def live(pulse: Pulse, now: float, *, attempt: float, joining: float = 0.0) -> Verdict:
     """Whether the worker is alive: a restart would not help.
 
     Args:
         pulse: its signs of life.
         now: the current time.
         attempt: the longest time that one look-up may take, seconds.
+        joining: for how long the consumer has been on its way to an assignment, seconds.
     """
     wrong = []
     if (silent := now - max(pulse.loop, pulse.started)) > LOOP_STALLED:
@@ -51,6 +57,8 @@ def live(pulse: Pulse, now: float, *, attempt: float) -> Verdict:
             wrong.append(f"the consumer's thread has been in a rebalance for {busy:.0f} s")
     elif pulse.consuming and (silent := now - pulse.polled) > POLL_STALLED:
         wrong.append(f"the consumer's thread has not polled for {silent:.0f} s")
+    elif pulse.consuming and joining > JOIN_STALLED:
+        wrong.append(f"the consumer has been joining its group for {joining:.0f} s")
     return Verdict(not wrong, tuple(wrong))
 
 

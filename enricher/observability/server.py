@@ -21,6 +21,7 @@ from enricher.httpd.server import HttpServer
 from enricher.observability import health, page
 from enricher.observability.exposition import CONTENT_TYPE, Exposition
 from enricher.observability.observer import Observer
+from enricher.observability.statistics import parse
 
 log = structlog.get_logger(__name__)
 
@@ -148,7 +149,10 @@ class StatusServer:
         return render(200, body, content_type=_HTML, headers=_HEADERS)
 
     def _live(self) -> health.Verdict:
-        return health.live(self._observer.pulse, time.monotonic(), attempt=self._attempt)
+        pulse = self._observer.pulse
+        consumer = parse(pulse.statistics.get("consumer"))
+        joining = 0.0 if consumer is None else consumer.joining
+        return health.live(pulse, time.monotonic(), attempt=self._attempt, joining=joining)
 
 
 def _verdict(verdict: health.Verdict) -> bytes:

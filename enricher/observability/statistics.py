@@ -45,10 +45,12 @@ class Topic(msgspec.Struct):
 
 
 class Group(msgspec.Struct):
-    """The consumer group as the consumer sees it."""
+    """The consumer group as the consumer sees it; ages in milliseconds, since the last change or rebalance."""
 
     state: str = ""
+    stateage: int = 0
     join_state: str = ""
+    rebalance_age: int = 0
 
 
 class ClientStatistics(msgspec.Struct):
@@ -69,6 +71,17 @@ class ClientStatistics(msgspec.Struct):
     def steady(self) -> bool:
         """Whether the group's coordinator has given the consumer its assignment, be it an empty one."""
         return self.cgrp is not None and self.cgrp.state == "up" and self.cgrp.join_state == "steady"
+
+    @property
+    def joining(self) -> float:
+        """For how many seconds the consumer has been on its way to an assignment, with a coordinator that answers.
+
+        A consumer without a topic to read is on no way (``init``). A consumer that has never had an assignment has
+        been on its way since the coordinator was found.
+        """
+        if self.cgrp is None or self.cgrp.state != "up" or self.cgrp.join_state in ("steady", "init"):
+            return 0.0
+        return min(self.cgrp.stateage, self.cgrp.rebalance_age or self.cgrp.stateage) / 1000
 
     def high_watermark(self, topic: str, partition: int) -> int | None:
         """The end of a partition's log, if it is known."""

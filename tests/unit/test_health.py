@@ -58,6 +58,15 @@ def test_not_alive(changes: dict[str, Any], reason: str) -> None:
     assert live(pulse(**changes), NOW, attempt=5.0) == (False, (reason,))
 
 
+def test_who_joins_for_ever_is_not_alive() -> None:
+    """Longer than the group waits for its slowest member; not while there is no consumer, or it is in a callback."""
+    reason = "the consumer has been joining its group for 601 s"
+    assert live(pulse(), NOW, attempt=5.0, joining=601.0) == (False, (reason,))
+    assert live(pulse(), NOW, attempt=5.0, joining=599.0).ok
+    assert live(pulse(consuming=False), NOW, attempt=5.0, joining=601.0).ok
+    assert live(pulse(rebalancing=NOW - 1), NOW, attempt=5.0, joining=601.0).ok
+
+
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_rebalance_is_no_reason_for_a_restart(joined: bool) -> None:  # noqa: FBT001
     """SmallRye 866, numaflow 3355: probes failed in a rebalance, and the restart caused the next one.

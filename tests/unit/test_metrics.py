@@ -1,5 +1,6 @@
 """The metrics: complete, as documented, and right."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -130,6 +131,25 @@ def test_a_member_without_partitions_is_known_by_the_statistics() -> None:
     joining = parse('{"cgrp": {"state": "up", "join_state": "wait-sync"}}')
     assert joining is not None
     assert not joining.steady
+
+
+@pytest.mark.parametrize(
+    ("group", "seconds"),
+    [
+        ({"state": "up", "stateage": 90_000, "join_state": "wait-sync", "rebalance_age": 20_000}, 20.0),
+        ({"state": "up", "stateage": 90_000, "join_state": "wait-incr-unassign-to-complete", "rebalance_age": 0}, 90.0),
+        ({"state": "up", "stateage": 3_000, "join_state": "wait-join", "rebalance_age": 900_000}, 3.0),
+        ({"state": "up", "stateage": 90_000, "join_state": "steady", "rebalance_age": 80_000}, 0.0),
+        ({"state": "up", "stateage": 90_000, "join_state": "init", "rebalance_age": 80_000}, 0.0),
+        ({"state": "query-coord", "stateage": 90_000, "join_state": "wait-join", "rebalance_age": 80_000}, 0.0),
+    ],
+    ids=["since-a-rebalance", "for-the-first-time", "after-an-outage", "steady", "no-topic", "no-coordinator"],
+)
+def test_the_statistics_tell_for_how_long_the_consumer_has_been_joining(group: dict[str, Any], seconds: float) -> None:
+    """Only while the group's coordinator answers, and since the last that happened."""
+    statistics = parse(json.dumps({"cgrp": group}))
+    assert statistics is not None
+    assert statistics.joining == seconds
 
 
 def names() -> Iterator[str]:

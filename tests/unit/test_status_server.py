@@ -3,6 +3,7 @@
 import asyncio
 import html
 import http.client
+import json
 import re
 import socket
 import threading
@@ -114,6 +115,13 @@ def test_what_is_wrong_is_told(worker: Worker) -> None:
     assert re.fullmatch(r"the consumer's thread has not polled for 10\d s\n", body)
     worker.pulse.draining = True
     assert worker.get("/readyz")[:2] == (503, "the worker is draining\n")
+
+
+def test_a_consumer_that_is_stuck_in_a_rebalance_is_told(worker: Worker) -> None:
+    """The client's statistics say so, while its thread polls."""
+    stuck = {"state": "up", "stateage": 900_000, "join_state": "wait-join", "rebalance_age": 700_000}
+    worker.pulse.take_consumer(json.dumps({"cgrp": stuck}))
+    assert worker.get("/livez")[:2] == (503, "the consumer has been joining its group for 700 s\n")
 
 
 def test_a_loop_that_hangs_is_told(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
