@@ -14,13 +14,13 @@ from uuid import UUID
 
 import structlog
 
-from enricher.avroschema import InvalidSchema, parse
+from enricher.avroschema import AvroType, InvalidSchema, parse
 from enricher.cli.deriving import check_derived, derived_framing
 from enricher.cli.registries import framing_of, open_registry, output_subject, usable
 from enricher.codec import Decoder, Encoder, InputFields, JsonEncoder, OutputReader
-from enricher.codec.derived import Bodies, DerivedEncoder, DerivedOutputs, DerivingDecoder, unchanged
+from enricher.codec.derived import Bodies, Body, DerivedEncoder, DerivedOutputs, DerivingDecoder, unchanged
 from enricher.codec.framing import SchemaKey, fingerprint_of
-from enricher.codec.rewriting import Rule, rewriting
+from enricher.codec.rewriting import Rule, astray, rewriting
 from enricher.codec.writer_schemas import KnownSchemas
 from enricher.config import Settings
 from enricher.history.files import UnusableFile, read_file
@@ -151,8 +151,17 @@ def derived_bodies(settings: Settings) -> Bodies:
     Raises:
         ConfigError: the key of ``privacy.hash`` cannot be used.
     """
-    changes = _privacy(settings).event.items()
-    return rewriting(Rule(path, *change, EVENT + path) for path, change in changes) if changes else unchanged
+    rules = [Rule(path, *change, EVENT + path) for path, change in _privacy(settings).event.items()]
+    if not rules:
+        return unchanged
+    of_type = rewriting(rules)
+
+    def bodies(of: AvroType) -> Body:
+        if lost := astray(of, rules):  # right for another version or type, or misspelt
+            log.warning("privacy_names_no_field", schema=of.name, fields=lost)
+        return of_type(of)
+
+    return bodies
 
 
 def _privacy(settings: Settings) -> Privacy:

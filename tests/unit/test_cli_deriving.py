@@ -228,6 +228,17 @@ def test_fields_of_the_event_are_kept_back(tmp_path: Path) -> None:
         load(None, {}, [*REQUIRED, "privacy.drop=event.shop"])
 
 
+def test_a_field_to_keep_back_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """It may be misspelt, and then it would be published; once for a schema."""
+    (tmp_path / "Call.avsc").write_text(json.dumps(CALL), "utf-8")
+    codecs = open_codecs(settings(f"schemas.path={tmp_path}", "privacy.drop=event.phnoe"), Stats())
+    with capture_logs() as logs:
+        for _ in range(2):
+            encoded(codecs, b"\xc3\x01" + fingerprint_of(CALL) + VALUE)
+    (told,) = logs
+    assert (told["event"], told["fields"]) == ("privacy_names_no_field", ["event.phnoe"])
+
+
 def test_the_history_is_kept_back_as_ever(tmp_path: Path) -> None:
     """What ``privacy`` names of it."""
     (tmp_path / "Call.avsc").write_text(json.dumps(CALL), "utf-8")
