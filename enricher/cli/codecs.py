@@ -15,12 +15,12 @@ from uuid import UUID
 import structlog
 
 from enricher.avroschema import AvroType, InvalidSchema, parse
-from enricher.cli.deriving import check_derived, derived_framing
+from enricher.cli.deriving import astray, check_derived, derived_framing
 from enricher.cli.registries import framing_of, open_registry, output_subject, usable
 from enricher.codec import Decoder, Encoder, InputFields, JsonEncoder, OutputReader
 from enricher.codec.derived import Bodies, Body, DerivedEncoder, DerivedOutputs, DerivingDecoder, unchanged
 from enricher.codec.framing import SchemaKey, fingerprint_of
-from enricher.codec.rewriting import Rule, astray, rewriting
+from enricher.codec.rewriting import Rule, rewriting
 from enricher.codec.writer_schemas import KnownSchemas
 from enricher.config import Settings
 from enricher.history.files import UnusableFile, read_file
@@ -157,7 +157,7 @@ def derived_bodies(settings: Settings) -> Bodies:
     of_type = rewriting(rules)
 
     def bodies(of: AvroType) -> Body:
-        if lost := astray(of, rules):  # right for another version or type, or misspelt
+        if lost := astray(settings, of):
             log.warning("privacy_names_no_field", schema=of.name, fields=lost)
         return of_type(of)
 

@@ -7,14 +7,16 @@ Confluent's clients register it, and the schemas in files.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from enricher.avroschema import parse
+from enricher.avroschema import AvroType, parse
 from enricher.avroschema.derived import NotDerivable
 from enricher.cli.finding import Finding
 from enricher.cli.registries import framing_of, output_subject
 from enricher.codec.derived import Bodies, DerivedSchema, derived_schema, unchanged
 from enricher.codec.framing import Framing
+from enricher.codec.rewriting import leads
 from enricher.codec.writer_schemas import WriterSchema
 from enricher.config import Settings
+from enricher.privacy import EVENT
 from enricher.registry import RegistryClient, ensure, examine, find
 
 PUBLISH = "enricher schema publish --derived"
@@ -32,6 +34,12 @@ def derived_framing(settings: Settings, registry: RegistryClient, schema: Derive
     return framing_of(settings, ensure(registry, subject, schema.text, register=register, how=f"{PUBLISH} FILE"))
 
 
+def astray(settings: Settings, of: AvroType) -> list[str]:
+    """What ``privacy`` names of events and those of a type have not: right for others, or misspelt."""
+    paths = (path for path in settings.privacy.rules() if path.startswith(EVENT))
+    return [path for path in paths if not leads(of, path.removeprefix(EVENT))]
+
+
 def check_derived(
     settings: Settings, files: Mapping[bytes, Any], registry: RegistryClient | None, bodies: Bodies = unchanged
 ) -> Iterator[Finding]:
@@ -47,7 +55,8 @@ def check_derived(
         RegistryError: there is no answer.
     """
     for raw in files.values():
-        yield _check(settings, f"{parse(raw).words} in schemas.path", WriterSchema("AVRO", raw), registry, bodies)
+        source = f"{parse(raw).words} in schemas.path"
+        yield from _check(settings, source, WriterSchema("AVRO", raw), registry, bodies)
     if registry is None:
         return
     for topic in settings.input.topics:
@@ -58,19 +67,27 @@ def check_derived(
             message = f"the registry has no {subject}: what is to be written is known when the first events come"
             yield Finding(_WHAT, True, message)
         else:
-            yield _check(settings, f"the newest version of {subject}", schema, registry, bodies)
+            yield from _check(settings, f"the newest version of {subject}", schema, registry, bodies)
 
 
 def _check(
     settings: Settings, source: str, schema: WriterSchema, registry: RegistryClient | None, bodies: Bodies
-) -> Finding:
+) -> Iterator[Finding]:
     try:
         derived = derived_schema(schema, bodies)
     except NotDerivable as error:
         message = f"of {source} nothing can be derived, and its events would become dead letters: {error}"
-        return Finding(_WHAT, False, message)
+        yield Finding(_WHAT, False, message)
+        return
+    if lost := astray(settings, parse(schema.raw, schema.references)):
+        yield Finding("privacy", True, f"{source} has no {', '.join(lost)}: right if others have, or is it misspelt?")
     if registry is None:
-        return Finding(_WHAT, True, f"the history can be added to {source}")
+        yield Finding(_WHAT, True, f"the history can be added to {source}")
+    else:
+        yield _registered(settings, source, derived, registry)
+
+
+def _registered(settings: Settings, source: str, derived: DerivedSchema, registry: RegistryClient) -> Finding:
     subject = output_subject(settings, derived.name)
     found = find(registry, subject, derived.text)
     if found is not None:

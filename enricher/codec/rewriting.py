@@ -71,19 +71,16 @@ def rewriting(rules: Iterable[Rule]) -> Callable[[AvroType], Callable[[bytes, in
     return bodies
 
 
-def astray(of: AvroType, rules: Iterable[Rule]) -> list[str]:
-    """The whole paths of those rules that lead nowhere in a type; every map may have every key."""
-    return [rule.named for rule in rules if not _leads(of, rule)]
-
-
-def _leads(of: AvroType, rule: Rule) -> bool:
-    if not rule.path or of.kind == "map":
+def leads(of: AvroType, path: str) -> bool:
+    """Whether a type has what a path names; every map may have every key."""
+    if not path or of.kind == "map":
         return True
     if of.kind == "array":
-        return of.items is not None and _leads(of.items, rule)
+        return of.items is not None and leads(of.items, path)
     if of.kind == "union":
-        return any(_leads(branch, rule) for branch in of.branches)
-    return any(_leads(field.type, rule.inside(field.name)) for field in of.fields if field.name == rule.first)
+        return any(leads(branch, path) for branch in of.branches)
+    first, _, rest = path.partition(".")
+    return any(leads(field.type, rest) for field in of.fields if field.name == first)
 
 
 def _copy(of: AvroType, rules: tuple[Rule, ...]) -> Copy:

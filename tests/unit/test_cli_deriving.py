@@ -229,14 +229,16 @@ def test_fields_of_the_event_are_kept_back(tmp_path: Path) -> None:
 
 
 def test_a_field_to_keep_back_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """It may be misspelt, and then it would be published; once for a schema."""
+    """It may be misspelt, and then it would be published: check tells, and the log, once for a schema."""
     (tmp_path / "Call.avsc").write_text(json.dumps(CALL), "utf-8")
-    codecs = open_codecs(settings(f"schemas.path={tmp_path}", "privacy.drop=event.phnoe"), Stats())
+    misspelt = settings(f"schemas.path={tmp_path}", "privacy.drop=event.phnoe")
+    codecs = open_codecs(misspelt, Stats())
     with capture_logs() as logs:
         for _ in range(2):
             encoded(codecs, b"\xc3\x01" + fingerprint_of(CALL) + VALUE)
-    (told,) = logs
-    assert (told["event"], told["fields"]) == ("privacy_names_no_field", ["event.phnoe"])
+    assert [(told["event"], *told["fields"]) for told in logs] == [("privacy_names_no_field", "event.phnoe")]
+    (told,) = [found for found in check_registry(misspelt) if found.what == "privacy"]
+    assert (told.ok, "has no event.phnoe" in told.message) == (True, True)
 
 
 def test_the_history_is_kept_back_as_ever(tmp_path: Path) -> None:

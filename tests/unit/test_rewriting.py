@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from enricher.avroschema import parse
 from enricher.avroschema.derived import NotDerivable
-from enricher.codec.rewriting import Rule, astray, rewriting
+from enricher.codec.rewriting import Rule, leads, rewriting
 from enricher.privacy import Action, mask
 from tests.avro_strategies import array, record, schemas, value_of
 from tests.unit.test_avroschema_values import number, unhurried
@@ -74,9 +74,9 @@ CHANGES: list[tuple[str, Action, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("path", "action", "changed"), CHANGES)
 def test_what_a_rule_names_is_kept_back(path: str, action: Action, changed: dict[str, Any]) -> None:
-    """And nothing else is changed. What leads nowhere is told: it may be misspelt."""
+    """And nothing else is changed."""
     assert read(RAW, rewritten(body(RAW, VALUE), rule(path, action))) == {**VALUE, **changed}
-    assert astray(parse(RAW), [rule(path, action)]) == ([] if changed else [f"event.{path}"])
+    assert leads(parse(RAW), path) == bool(changed)
 
 
 def test_several_rules() -> None:
