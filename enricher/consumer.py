@@ -6,6 +6,7 @@ spare, into ``max.poll.interval.ms``, after which the group takes the partitions
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -46,6 +47,9 @@ START = 60.0
 COMMIT_RETRY = 0.1
 """Seconds between two tries to commit what a partition leaves behind."""
 
+LEAVE = 5.0
+"""Seconds for leaving the group; where a join is under way, its answer comes first."""
+
 
 class SourceFailed(Exception):  # noqa: N818  says what happened
     """The consumer met an error that it cannot recover from."""
@@ -72,6 +76,25 @@ def incremental(configured: Mapping[str, Any]) -> bool:
     """Whether partitions come and go one by one, rather than all at each rebalance."""
     strategy = str(configured.get("partition.assignment.strategy", ""))
     return "cooperative" in strategy or configured.get("group.protocol") == "consumer"
+
+
+def leaves_when_closed(configured: Mapping[str, Any]) -> bool:
+    """Whether the consumer leaves its group when it is closed and holds nothing, or is not to leave it.
+
+    librdkafka (2.16) closes one that takes partitions one by one in a classic group, and holds none, without a word.
+    A static member is to stay.
+    """
+    classic = configured.get("group.protocol") != "consumer"
+    return not (classic and incremental(configured)) or bool(configured.get("group.instance.id"))
+
+
+def leave(consumer: Consumer) -> None:
+    """Have a consumer that holds nothing leave its group."""
+    deadline = time.monotonic() + LEAVE
+    with suppress(KafkaException):  # a fatal error: it is no member any more
+        consumer.unsubscribe()
+        while consumer.memberid() and time.monotonic() < deadline:
+            consumer.poll(COMMIT_RETRY)
 
 
 def times(properties: Mapping[str, Any]) -> Times:

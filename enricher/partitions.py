@@ -19,7 +19,7 @@ import structlog
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from enricher.consumer import Times, commit_before_leaving, incremental
+from enricher.consumer import Times, commit_before_leaving, incremental, leave, leaves_when_closed
 from enricher.handover import Handover
 from enricher.kafka import to_kafka
 from enricher.membership import Membership
@@ -69,6 +69,7 @@ class Partitions:
     ) -> None:
         self._reset = str(configured["auto.offset.reset"])
         self._incremental = incremental(configured)
+        self._leaves_when_closed = leaves_when_closed(configured)
         self._times = times
         self._listener = listener
         self._loop = loop
@@ -120,6 +121,11 @@ class Partitions:
             on_revoke=self._guarded(self._on_revoke),
             on_lost=self._guarded(self._on_lost),
         )
+
+    def leave(self, consumer: Consumer) -> None:
+        """Leave the group with a consumer that is about to be closed, where closing it would not."""
+        if not self._held and not self._leaves_when_closed:
+            leave(consumer)
 
     def look_at_group(self, consumer: Consumer, now: float) -> None:
         """Tell the group's metadata now and then, and notice if what is held is lost."""

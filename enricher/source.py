@@ -176,6 +176,7 @@ class KafkaSource:
                 self._read(consumer)
             self._obey(consumer)
         finally:
+            self._partitions.leave(consumer)
             consumer.close()  # commits nothing by itself; revokes what is held, then leaves the group
             if self._unanswered:
                 self._answer_commit(CommitFailed("the consumer was closed before the broker answered"))

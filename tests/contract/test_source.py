@@ -15,7 +15,7 @@ from enricher.pulse import Pulse
 from enricher.source import KafkaSource
 from tests.contract.backends import Backend, Heard, Kafka, Memory
 from tests.harness.broker import KafkaBroker
-from tests.harness.clients import unique_name
+from tests.harness.clients import group_members, unique_name
 from tests.harness.waiting import wait_until, wait_until_async
 
 
@@ -301,6 +301,26 @@ def test_a_source_that_never_started_can_be_closed(backend: Backend) -> None:
 
     async def main() -> None:
         await backend.source(backend.topic(), unique_name("g")).close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("more", [{}, {"group.protocol": "consumer"}], ids=["classic", "consumer"])
+def test_a_member_without_partitions_leaves(kafka: KafkaBroker, more: dict[str, Any]) -> None:
+    """When it is closed, so that no rebalance waits until its session is over, which is 45 s."""
+    backend, group = Kafka(kafka.bootstrap_servers), unique_name("g")
+    topic = backend.topic()
+
+    def members() -> int:
+        return group_members(kafka.bootstrap_servers, group)
+
+    async def main() -> None:
+        async with started(backend.source(topic, group, **more)) as first:
+            await wait_until_async(lambda: first.positions, "the only partition")
+            async with started(backend.source(topic, group, **more)) as second:
+                await wait_until_async(lambda: members() == 2, "two members")
+                await wait_until_async(lambda: second.calls or more, "one has its assignment, which is empty")
+            await wait_until_async(lambda: members() == 1, "the other one has left", 10)
 
     asyncio.run(main())
 
