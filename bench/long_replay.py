@@ -20,10 +20,11 @@ import psutil
 
 from enricher.testing.contacts import contacts
 from tests.harness.clients import create_topic, end_offsets, produce, unique_name
+from tests.harness.patience import patiently
 from tests.harness.program import Program
 from tests.harness.selection import KafkaOfSession
 from tests.harness.waiting import wait_until
-from tests.integration.worker_world import patiently, sent_contacts
+from tests.integration.worker_world import sent_contacts
 
 GUARANTEES = ("at-least-once", "exactly-once")
 CUSTOMERS = 100_000

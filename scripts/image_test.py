@@ -32,9 +32,10 @@ from scripts.locked import ROOT, export, name_of
 from tests.harness.broker import BrokerFailed, free_port
 from tests.harness.clients import committed
 from tests.harness.container import ContainerBroker
+from tests.harness.patience import patiently
 from tests.harness.program import Program
 from tests.harness.waiting import wait_until
-from tests.integration.worker_world import World, contact, patiently
+from tests.integration.worker_world import World, contact
 
 BASE = os.environ.get("PYTHON_IMAGE") or "python:3.11-slim"
 TAG = "enricher:image-test"

@@ -20,8 +20,9 @@ from tests.chaos.feed import LARGE, Feed, events
 from tests.chaos.schedule import BASE_FAULTS, SLOTS, Act, Schedule, Step
 from tests.harness.broker import BrokerFailed, KafkaBroker
 from tests.harness.clients import add_partitions, lag
+from tests.harness.patience import patiently
 from tests.harness.program import Program
-from tests.integration.worker_world import REPLACED, World, patiently
+from tests.integration.worker_world import REPLACED, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

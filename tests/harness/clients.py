@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from enricher.completed import decode_completed
 from enricher.model import Headers, Position, Record
+from tests.harness.patience import patiently
 
 DEADLINE = 30.0
 
@@ -171,7 +172,8 @@ def committed(bootstrap_servers: str, group: str, topic: str) -> dict[int, Posit
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, "enable.auto.commit": False})
     try:
         numbers = consumer.list_topics(topic, timeout=DEADLINE).topics[topic].partitions
-        answer = consumer.committed([KafkaPartition(topic, number) for number in numbers], timeout=DEADLINE)
+        asked = [KafkaPartition(topic, number) for number in numbers]
+        answer = patiently(lambda: consumer.committed(asked, timeout=DEADLINE))
     finally:
         consumer.close()
     return {p.partition: Position(p.offset, p.metadata or "") for p in answer if p.offset >= 0}

@@ -17,9 +17,10 @@ from enricher.testing.histories import FixedHistories, GeneratedHistories
 from enricher.testing.threaded import ThreadedHistoryServer
 from tests.conftest import StartProgram
 from tests.harness.clients import Sent, create_topic, end_offsets, lag, read_topic, unique_name
+from tests.harness.patience import patiently
 from tests.harness.program import Program
 from tests.harness.waiting import wait_until
-from tests.integration.worker_world import World, contact, patiently, sent_contacts
+from tests.integration.worker_world import World, contact, sent_contacts
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # many programs, one after the other
 

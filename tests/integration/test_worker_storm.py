@@ -13,9 +13,10 @@ from enricher.testing.threaded import ThreadedHistoryServer
 from tests.conftest import StartProgram
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import group_members
+from tests.harness.patience import patiently
 from tests.harness.program import Program
 from tests.harness.waiting import wait_until
-from tests.integration.worker_world import World, contact, patiently, sent_contacts
+from tests.integration.worker_world import World, contact, sent_contacts
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import TypeAlias, TypeVar
-
-from confluent_kafka import KafkaError, KafkaException
+from typing import TypeAlias
 
 from enricher.codec import OutputReader
 from enricher.deadletter import DeadLetterCause, parse_dead_letter
@@ -32,26 +30,13 @@ from tests.harness.clients import (
     resolved,
     unique_name,
 )
+from tests.harness.patience import patiently
 from tests.harness.program import Program
 from tests.harness.waiting import wait_until
-
-_AWAY = {
-    KafkaError._TRANSPORT,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TIMED_OUT,
-    KafkaError._WAIT_COORD,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-}
-"""What a broker that is starting, or whose coordinator is, answers to those who wait for something else."""
 
 REPLACED = "a new worker has to take over"
 """How a worker's last words end when it gives its place up, as its Kafka client does not return."""
 
-T = TypeVar("T")
 Causes: TypeAlias = Mapping[Written, str]
 
 CAUSES = {
@@ -64,25 +49,6 @@ CAUSES = {
     "unknown Avro schema": "UnknownSchemaId",
 }
 """The cause of each kind of broken contact."""
-
-
-def patiently(ask: Callable[[], T], timeout: float = 30.0) -> T:
-    """What a broker answers, once it answers: it or its coordinator may be starting."""
-    answers: list[T] = []
-
-    def answered() -> bool:
-        try:
-            answers.append(ask())
-        except KafkaException as error:
-            if not error.args[0].retriable() and error.args[0].code() not in _AWAY:
-                raise
-            return False
-        except TimeoutError:  # of a request whose answer did not come: of the admin client's futures
-            return False
-        return True
-
-    wait_until(answered, "an answer of the broker", timeout)
-    return answers[0]
 
 
 def sent_contacts(made: Iterable[Contact], start: int = START) -> list[Sent]:
