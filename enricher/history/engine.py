@@ -8,8 +8,8 @@ Every engine holds to this, and the contract suite checks it over real sockets:
   credentials are not picked up from the environment, and a request that may have been processed is not repeated behind
   the caller's back;
 - nothing is inflated: it asks for ``identity``, and ``Reply`` tells of any other encoding;
-- connections are reused, and there are never more than ``max_connections`` (pyreqwest may open a few more at first:
-  a call that waits for a handshake takes a connection that becomes free before, and the new one joins the pool);
+- connections are reused, and there are never more than ``max_connections`` (pyreqwest may open a few more at first
+  where it is to take HTTP/2 and the server does not speak it);
 - cancelling a call ends it at once and leaves the engine usable; ``close`` ends the calls in flight. Their connections
   are given up then, too; pyreqwest (0.15) lets the request run on, and gives them up when the answer or its timeout
   comes, so that until then they count against ``max_connections``;
@@ -57,6 +57,7 @@ class Settings(NamedTuple):
         tls: certificates; the public authorities alone if none.
         proxy: on the way to the server.
         http2: whether to take HTTP/2 where a TLS server offers it.
+        plain: whether no TLS is on the way, to a proxy included.
     """
 
     max_connections: int
@@ -67,6 +68,7 @@ class Settings(NamedTuple):
     tls: "Tls | None" = None
     proxy: Proxy | None = None
     http2: bool = False
+    plain: bool = False
 
 
 class Reply(NamedTuple):

@@ -88,8 +88,17 @@ def open_client(
     headers = [("accept", "application/json"), ("accept-encoding", "identity"), ("user-agent", user_agent)]
     if method == "post":
         headers.append(("content-type", "application/json"))
-    http2 = route.http2 and url.lower().startswith("https:")
-    settings = Settings(max_connections, timeout, max_response, tuple(headers), proxy=route.proxy, http2=http2)
+    secure = url.lower().startswith("https:")
+    proxy = route.proxy
+    settings = Settings(
+        max_connections,
+        timeout,
+        max_response,
+        tuple(headers),
+        proxy=proxy,
+        http2=route.http2 and secure,
+        plain=not secure and (proxy is None or proxy.url.lower().startswith("http:")),
+    )
 
     def build() -> Engine:
         return open_engine(engine, settings._replace(tls=None if route.tls is None else route.tls.read()))

@@ -6,9 +6,16 @@ a stream: reading one whole would not be bounded, and a stream is no dearer, as 
 A cancellation that meets the answer (or ``close``) in the same turn of the loop is lost inside pyreqwest 0.15, which
 then returns as if nothing had been asked: a task that calls in a loop goes on, and whoever cancelled it waits for ever.
 So after each await that can lose one, ``_Cancellations`` looks whether the task was asked to stop meanwhile.
+
+Each connection is a client of its own, as a client opens more connections than it has calls: hyper, beneath it, lets
+a call that finds no idle connection open one, serves it by one that another call gives back meanwhile, and keeps both;
+the call after that may have found none idle again. A client with one call at a time has nothing to race with. HTTP/2
+carries all calls on one connection, so there they share a client; if the server does not speak it after all, a few more
+connections than ``max_connections`` may be opened at first.
 """
 
 import asyncio
+from collections import deque
 from datetime import timedelta
 from typing import Final
 
@@ -43,38 +50,41 @@ class PyreqwestEngine:
             settings: see there.
         """
         self._settings = settings
-        builder = (
-            ClientBuilder()
-            .max_connections(settings.max_connections)
-            .pool_max_idle_per_host(settings.max_connections)
-            .pool_idle_timeout(timedelta(seconds=settings.keep_idle))
-            .pool_timeout(timedelta(seconds=settings.timeout))
-            .timeout(timedelta(seconds=settings.timeout))
-            .default_headers(list(settings.headers))
-            .follow_redirects(False)
-            .referer(False)
-            .no_proxy()
-            .gzip(False)
-            .brotli(False)
-            .zstd(False)
-            .deflate(False)
-        )
-        self._client: Client | None = _routed(builder, settings).build()
+        limit = settings.max_connections
+        self._slots = [_Slot() for _ in range(limit)]
+        first = _build(settings, limit if settings.http2 else 1)  # now, so that what cannot be built is told at start
+        for slot in self._slots if settings.http2 else self._slots[-1:]:
+            slot.client = first
+        self._free = _FreeSlots()
+        for slot in self._slots:
+            self._free.put_nowait(slot)
+        self._closed = False
 
     async def send(self, url: str, content: bytes | None, headers: Fields = ()) -> Reply:
         """See ``Engine``."""
-        client = self._client
-        if client is None:
-            raise closed()
+        if not self._free.empty():
+            return await self._exchange(self._free.get_nowait(), url, content, headers)
+        try:
+            async with asyncio.timeout(self._settings.timeout):  # the client's own begins when it is asked
+                return await self._exchange(await self._free.get(), url, content, headers)
+        except TimeoutError:
+            pass
+        raise timed_out(self._settings.timeout)
+
+    async def _exchange(self, slot: "_Slot", url: str, content: bytes | None, headers: Fields) -> Reply:
         cancellations = _Cancellations()
         failure: LookupFailure
+        slot.abandoned = True
         try:
+            client = slot.client or self._open(slot)
             builder = client.get(url) if content is None else client.post(url).body_bytes(content)
             if headers:
                 builder = builder.headers(headers)
             async with builder.build_streamed() as response:
                 cancellations.check()
-                return await self._reply(response, cancellations)
+                reply = await self._reply(response, cancellations)
+            slot.abandoned = False
+            return reply  # noqa: TRY300  what it frees is the same in either case
         except LookupFailure as error:
             failure = error
         except TimeoutError:
@@ -83,8 +93,16 @@ class PyreqwestEngine:
             failure = closed()
         except Exception as error:  # noqa: BLE001  whatever the library raises is a request that did not come through
             failure = broken(error)
+        finally:
+            self._free.put_nowait(slot)
         cancellations.check()
         raise failure  # outside of the handlers: see the module engine on chaining
+
+    def _open(self, slot: "_Slot") -> Client:
+        if self._closed:
+            raise closed()
+        slot.client = _build(self._settings, 1)
+        return slot.client
 
     async def _reply(self, response: Response, cancellations: "_Cancellations") -> Reply:
         status = response.status
@@ -119,14 +137,71 @@ class PyreqwestEngine:
 
     async def close(self) -> None:
         """See ``Engine``."""
-        client, self._client = self._client, None  # idle connections are kept for as long as it lives, closed or not
-        if client is not None:
-            await client.close()
+        self._closed = True
+        clients = {slot.client for slot in self._slots if slot.client is not None}
+        for slot in self._slots:
+            slot.client = None  # idle connections are kept for as long as a client lives, closed or not
+        while clients:
+            await clients.pop().close()
 
 
-def _routed(builder: ClientBuilder, settings: Settings) -> ClientBuilder:
-    """The builder, told of certificates, proxy and protocol."""
-    if settings.tls is not None:
+class _Slot:
+    """Room for one call.
+
+    Attributes:
+        client: what it goes through; none before its first call and once the engine is closed.
+        abandoned: whether the last call got no answer. Its request may run on, and the next call to that client would
+            wait for it.
+    """
+
+    __slots__ = ("abandoned", "client")
+
+    def __init__(self) -> None:
+        self.client: Client | None = None
+        self.abandoned = False
+
+
+class _FreeSlots(asyncio.Queue[_Slot]):
+    """A stack, so that the fewer are used, the fewer are open; abandoned ones come last."""
+
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002  what asyncio.Queue wants
+        self._stack: deque[_Slot] = deque()
+
+    def qsize(self) -> int:
+        return len(self._stack)
+
+    def empty(self) -> bool:
+        return not self._stack
+
+    def _get(self) -> _Slot:
+        return self._stack.pop()
+
+    def _put(self, item: _Slot) -> None:
+        (self._stack.appendleft if item.abandoned else self._stack.append)(item)
+
+
+def _build(settings: Settings, connections: int) -> Client:
+    """A client for so many calls at a time."""
+    builder = (
+        ClientBuilder()
+        .max_connections(connections)
+        .pool_max_idle_per_host(connections)
+        .pool_idle_timeout(timedelta(seconds=settings.keep_idle))
+        .pool_timeout(timedelta(seconds=settings.timeout))
+        .timeout(timedelta(seconds=settings.timeout))
+        .default_headers(list(settings.headers))
+        .follow_redirects(False)
+        .referer(False)
+        .no_proxy()
+        .gzip(False)
+        .brotli(False)
+        .zstd(False)
+        .deflate(False)
+    )
+    if settings.plain:
+        # No certificate is ever seen, and reading the authorities of the system takes each client 5 ms.
+        builder = builder.danger_accept_invalid_certs(True)
+    elif settings.tls is not None:
         for authority in settings.tls.authorities:
             builder = builder.add_root_certificate_pem(authority)
         if settings.tls.identity is not None:
@@ -139,7 +214,7 @@ def _routed(builder: ClientBuilder, settings: Settings) -> ClientBuilder:
     if settings.http2:
         # All calls share one connection then: its window is for all of their answers together.
         builder = builder.http2(True).http2_adaptive_window(True)
-    return builder
+    return builder.build()
 
 
 class _Cancellations:

@@ -32,6 +32,7 @@ def converse(
     max_response: int = 1 << 20,
     max_connections: int = 32,
     tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
     **options: Any,
 ) -> T:
     """Let the client talk with the scripted server; everything must end within the deadline, shutdown included."""
@@ -39,7 +40,7 @@ def converse(
     async def main() -> T:
         async with ScriptedServer(script, tls) as server:
             client = open_client(
-                server.url,
+                server.url.replace("127.0.0.1", host),
                 wall_clock=lambda: NOW,
                 engine=engine,
                 method=method,

@@ -42,6 +42,29 @@ def test_cancelling_leaves_the_client_usable(engine: EngineName) -> None:
     assert converse(engine, slow, use, max_connections=8) == 16
 
 
+def test_a_cancelled_call_holds_up_no_other(engine: EngineName) -> None:
+    """Its request may run on, but those that come after it go through connections that are free."""
+
+    async def hangs_at_first(request: Request, connection: Connection) -> None:
+        if len(seen) < 4:
+            seen.append(request)
+            await connection.gone()
+        await connection.answer()
+
+    async def use(client: OfferHistoryClient, _server: ScriptedServer) -> float:
+        calls = [asyncio.create_task(client.fetch("CONNOR")) for _ in range(4)]
+        await until(lambda: len(seen) == 4, "all are asked")
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        start = time.monotonic()
+        await asyncio.gather(*(client.fetch("CONNOR") for _ in range(4)))
+        return time.monotonic() - start
+
+    seen: list[Request] = []
+    assert converse(engine, hangs_at_first, use, max_connections=8) < 5  # of the 10 s that the first ones have
+
+
 def test_a_cancellation_is_never_swallowed(engine: EngineName) -> None:
     """Whoever calls in a loop is ended by one cancellation, also where the answer comes in the same moment.
 

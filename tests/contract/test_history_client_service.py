@@ -130,10 +130,7 @@ def test_retry_after_is_told(engine: EngineName) -> None:
 
 
 def test_connections_are_few_and_kept(engine: EngineName) -> None:
-    """2,000 look-ups at 32 in flight open at most 32 connections, failures in between included.
-
-    pyreqwest may open a few more at first, as a call that waits for a connection takes one that becomes free before.
-    """
+    """2,000 look-ups at 32 in flight open at most 32 connections, failures in between included."""
 
     async def main() -> None:
         client = open_to(server, engine, max_connections=32)
@@ -152,7 +149,7 @@ def test_connections_are_few_and_kept(engine: EngineName) -> None:
     with ThreadedHistoryServer(faults=Faults(status={"503": 0.02}, latency="1ms")) as server:
         asyncio.run(main())
         assert kinds == {FailureKind.UNAVAILABLE}
-        assert server.stats.connections_opened <= (32 if engine == "httpx" else 64)
+        assert server.stats.connections_opened <= 32
 
 
 # anyio, under httpx, leaves a coroutine of its own behind where its task is cancelled before the first step. It hangs
