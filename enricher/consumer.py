@@ -97,9 +97,14 @@ def leave(consumer: Consumer) -> None:
             consumer.poll(COMMIT_RETRY)
 
 
+def poll_interval(properties: Mapping[str, Any]) -> float:
+    """Seconds that may pass between two polls; as long the group waits for a member in a rebalance."""
+    return float(configuration(properties)["max.poll.interval.ms"]) / 1000
+
+
 def times(properties: Mapping[str, Any]) -> Times:
     """How long what happens inside a rebalance may take: as a rule the constants, less where polls must be frequent."""
-    most = float(configuration(properties)["max.poll.interval.ms"]) / 1000
+    most = poll_interval(properties)
     return Times(min(GRACE, most / 6), min(FLOOR, most / 6), min(ANSWER, most / 2), min(START, most / 2))
 
 

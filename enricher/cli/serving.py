@@ -14,8 +14,10 @@ import structlog
 from enricher.config import Loaded
 from enricher.config.document import rows
 from enricher.config.values import OFF
+from enricher.consumer import poll_interval
 from enricher.httpd.loop_thread import LoopThread
 from enricher.logs import toggle_debug
+from enricher.observability.health import Limits
 from enricher.observability.heartbeat import Heartbeat
 from enricher.observability.observer import Observer
 from enricher.observability.server import StatusServer
@@ -63,9 +65,10 @@ def _server(loaded: Loaded, observer: Observer) -> LoopThread | None:
     address = settings.http.listen
     if address == OFF:
         return None
+    limits = Limits(settings.service.timeout, poll_interval(settings.kafka.consumer_properties()))
     shown = [(row.name, row.text, row.origin) for row in rows(loaded)]
     try:
-        server = StatusServer(address, observer, shown, attempt=settings.service.timeout)
+        server = StatusServer(address, observer, shown, limits)
     except OSError as error:
         raise CannotListen(
             f"cannot listen on {address} ({error.strerror or error}); give http.listen another address, or off"

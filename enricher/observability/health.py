@@ -19,9 +19,13 @@ REBALANCE_STALLED = 600.0
 """Seconds in one rebalance after which the consumer's thread counts as hung: all that it waits for there is bounded."""
 
 JOIN_STALLED = 600.0
-"""Seconds on the way to an assignment after which the consumer counts as stuck: the group waits for its members for
-``max.poll.interval.ms`` (5 minutes) at the most. Seen once, after a broker was killed: librdkafka was told that the
-session was over, took its partitions away, and never came back with others."""
+"""Seconds on the way to an assignment, or twice ``max.poll.interval.ms`` where that is more, after which the consumer
+counts as stuck: the group waits for its members for ``max.poll.interval.ms`` at the most. Seen once, after a broker was
+killed: librdkafka was told that the session was over, took its partitions away, and never came back with others."""
+
+SEND_STALLED = 300.0
+"""Seconds in which the producer sends nothing, though messages wait and a broker would take them, after which it counts
+as stuck. A broker that falls silent with a request before it costs ``socket.timeout.ms`` (60 s) until that is known."""
 
 PROGRESS_STALLED = 300.0
 """Seconds, besides the time for one attempt, in which nothing happens to the records held, without a reason."""
@@ -37,27 +41,42 @@ class Verdict(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def live(pulse: Pulse, now: float, *, attempt: float, joining: float = 0.0) -> Verdict:
+class Limits(NamedTuple):
+    """How long something may take by the settings, in seconds.
+
+    Attributes:
+        attempt: one look-up.
+        poll: between two polls of a consumer of the group (``max.poll.interval.ms``).
+    """
+
+    attempt: float
+    poll: float = 300.0
+
+
+def live(pulse: Pulse, now: float, limits: Limits, *, joining: float = 0.0, silent: float = 0.0) -> Verdict:
     """Whether the worker is alive: a restart would not help.
 
     Args:
         pulse: its signs of life.
         now: the current time.
-        attempt: the longest time that one look-up may take, seconds.
+        limits: how long something may take.
         joining: for how long the consumer has been on its way to an assignment, seconds.
+        silent: for how long the producer has sent nothing though it could, seconds.
     """
     wrong = []
-    if (silent := now - max(pulse.loop, pulse.started)) > LOOP_STALLED:
-        wrong.append(f"the event loop has not run for {silent:.0f} s")
-    elif _stalled(pulse, now, attempt):
+    if (still := now - max(pulse.loop, pulse.started)) > LOOP_STALLED:
+        wrong.append(f"the event loop has not run for {still:.0f} s")
+    elif silent > SEND_STALLED:
+        wrong.append(f"the producer has sent nothing for {silent:.0f} s, though messages wait and a broker answers")
+    elif _stalled(pulse, now, limits.attempt):
         idle = now - pulse.progressed
         wrong.append(f"nothing has happened to {pulse.held} records for {idle:.0f} s, and nothing explains it")
     if pulse.rebalancing:
         if (busy := now - pulse.rebalancing) > REBALANCE_STALLED:
             wrong.append(f"the consumer's thread has been in a rebalance for {busy:.0f} s")
-    elif pulse.consuming and (silent := now - pulse.polled) > POLL_STALLED:
-        wrong.append(f"the consumer's thread has not polled for {silent:.0f} s")
-    elif pulse.consuming and joining > JOIN_STALLED:
+    elif pulse.consuming and (still := now - pulse.polled) > POLL_STALLED:
+        wrong.append(f"the consumer's thread has not polled for {still:.0f} s")
+    elif pulse.consuming and joining > max(JOIN_STALLED, 2 * limits.poll):
         wrong.append(f"the consumer has been joining its group for {joining:.0f} s")
     return Verdict(not wrong, tuple(wrong))
 

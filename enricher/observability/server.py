@@ -21,6 +21,7 @@ from enricher.httpd.server import HttpServer
 from enricher.observability import health, page
 from enricher.observability.exposition import CONTENT_TYPE, Exposition
 from enricher.observability.observer import Observer
+from enricher.observability.sending import Sending
 from enricher.observability.statistics import parse
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,9 @@ IDLE = 75.0
 
 SWEEP = 1.0
 """Seconds between two looks for such connections."""
+
+WATCH = 5.0
+"""Seconds between two looks at whether the worker lives, asked or not: as often as the statistics come."""
 
 SLOW = 10.0
 """Seconds for one answer."""
@@ -52,11 +56,11 @@ class StatusServer:
         address: ``host:port`` to listen on; port 0 is any free one.
         observer: looks at the worker.
         settings: the effective ones, as name, text and origin; secrets masked.
-        attempt: the longest time that one look-up may take, seconds.
+        limits: how long something may take before the worker counts as hung.
     """
 
     def __init__(
-        self, address: str, observer: Observer, settings: Sequence[page.SettingRow], *, attempt: float
+        self, address: str, observer: Observer, settings: Sequence[page.SettingRow], limits: health.Limits
     ) -> None:
         host, _, port = address.rpartition(":")
         self._server = HttpServer(
@@ -68,10 +72,11 @@ class StatusServer:
         )
         self._observer = observer
         self._settings = settings
-        self._attempt = attempt
+        self._limits = limits
         self._exposition = Exposition()
         self._listener = self._server.bind()
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sending = Sending()
+        self._chores: list[asyncio.Task[None]] = []
         self._answers: set[asyncio.Task[None]] = set()
         self._paths = {
             b"/livez": self._livez,
@@ -89,21 +94,25 @@ class StatusServer:
 
     async def __aenter__(self) -> Self:
         await self._server.serve(self._listener)
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._chores = [asyncio.create_task(self._sweep()), asyncio.create_task(self._watch())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        for answer in self._answers:
-            answer.cancel()
-        await asyncio.gather(*self._answers, return_exceptions=True)
+        tasks = [*self._chores, *self._answers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.close()
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP)
             self._server.sweep(IDLE)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH)
+            self._live()  # how long something has been so is known only to who looks again and again
 
     def _handle(self, exchange: Exchange) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
@@ -150,9 +159,12 @@ class StatusServer:
 
     def _live(self) -> health.Verdict:
         pulse = self._observer.pulse
-        consumer = parse(pulse.statistics.get("consumer"))
+        now = time.monotonic()
+        consumer, producer = (parse(pulse.statistics.get(client)) for client in ("consumer", "producer"))
         joining = 0.0 if consumer is None else consumer.joining
-        return health.live(pulse, time.monotonic(), attempt=self._attempt, joining=joining)
+        return health.live(
+            pulse, now, self._limits, joining=joining, silent=self._sending.silent(producer, consumer, now)
+        )
 
 
 def _verdict(verdict: health.Verdict) -> bytes:

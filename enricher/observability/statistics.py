@@ -17,7 +17,7 @@ class Window(msgspec.Struct):
 
 
 class Broker(msgspec.Struct):
-    """One broker as one client sees it."""
+    """One broker as one client sees it; ``req`` counts requests sent, by their names."""
 
     nodeid: int = -1
     state: str = ""
@@ -26,13 +26,20 @@ class Broker(msgspec.Struct):
     req_timeouts: int = 0
     connects: int = 0
     disconnects: int = 0
+    req: dict[str, int] = {}
     rtt: Window = msgspec.field(default_factory=Window)
     throttle: Window = msgspec.field(default_factory=Window)
 
 
 class Partition(msgspec.Struct):
-    """One partition as one client sees it; offsets below 0 are not known."""
+    """One partition as one client sees it; offsets and a leader below 0 are not known.
 
+    ``msgq_cnt`` and ``xmit_msgq_cnt`` are messages that wait to be sent, before and after they are given to a broker.
+    """
+
+    leader: int = -1
+    msgq_cnt: int = 0
+    xmit_msgq_cnt: int = 0
     hi_offset: int = -1
     fetchq_cnt: int = 0
     fetchq_size: int = 0

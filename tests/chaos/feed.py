@@ -54,8 +54,11 @@ class Feed:
                 "partitioner": "murmur2_random",
                 "linger.ms": 5,
                 "log_level": 0,  # that the broker is away is meant to be
+                "statistics.interval.ms": 5_000,
+                "stats_cb": self._take,
             }
         )
+        self._statistics = ""
         self._topic = topic
         self._source = source
         self._rate = rate
@@ -77,7 +80,7 @@ class Feed:
         self._stop.set()
         self._thread.join()
         left = self._producer.flush(_FLUSH)
-        assert not left, f"{left} events were not taken within {_FLUSH:g} s"
+        assert not left, f"{left} events were not taken within {_FLUSH:g} s; the producer says {self._statistics}"
         assert self.failed is None, self.failed
 
     def stop(self) -> None:
@@ -102,6 +105,9 @@ class Feed:
                 )
                 sent += 1
             self._producer.poll(0)
+
+    def _take(self, statistics: str) -> None:
+        self._statistics = statistics
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from enricher.observability.health import live, ready, started
+from enricher.observability.health import Limits, live, ready, started
 from enricher.observability.heartbeat import Heartbeat
 from enricher.pulse import Pulse
 from enricher.state import Holding
 from enricher.stats import Stats
 
 NOW = 10_000.0
+LIMITS = Limits(5.0)
 
 
 def pulse(**changes: Any) -> Pulse:
@@ -39,7 +40,7 @@ def pulse(**changes: Any) -> Pulse:
 )
 def test_alive(changes: dict[str, Any]) -> None:
     """None of these is mended by a restart."""
-    assert live(pulse(**changes), NOW, attempt=5.0).reasons == ()
+    assert live(pulse(**changes), NOW, LIMITS).reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -55,16 +56,26 @@ def test_alive(changes: dict[str, Any]) -> None:
 )
 def test_not_alive(changes: dict[str, Any], reason: str) -> None:
     """Each of these is, and says what it is."""
-    assert live(pulse(**changes), NOW, attempt=5.0) == (False, (reason,))
+    assert live(pulse(**changes), NOW, LIMITS) == (False, (reason,))
 
 
 def test_who_joins_for_ever_is_not_alive() -> None:
     """Longer than the group waits for its slowest member; not while there is no consumer, or it is in a callback."""
     reason = "the consumer has been joining its group for 601 s"
-    assert live(pulse(), NOW, attempt=5.0, joining=601.0) == (False, (reason,))
-    assert live(pulse(), NOW, attempt=5.0, joining=599.0).ok
-    assert live(pulse(consuming=False), NOW, attempt=5.0, joining=601.0).ok
-    assert live(pulse(rebalancing=NOW - 1), NOW, attempt=5.0, joining=601.0).ok
+    assert live(pulse(), NOW, LIMITS, joining=601.0) == (False, (reason,))
+    assert live(pulse(), NOW, LIMITS, joining=599.0).ok
+    assert live(pulse(), NOW, Limits(5.0, 400.0), joining=799.0).ok
+    assert not live(pulse(), NOW, Limits(5.0, 400.0), joining=801.0).ok
+    assert live(pulse(consuming=False), NOW, LIMITS, joining=601.0).ok
+    assert live(pulse(rebalancing=NOW - 1), NOW, LIMITS, joining=601.0).ok
+
+
+def test_a_producer_that_sends_nothing_is_not_alive() -> None:
+    """Though nothing happens to records that Kafka does not acknowledge; it is told once."""
+    reason = "the producer has sent nothing for 301 s, though messages wait and a broker answers"
+    stalled = pulse(progressed=NOW - 1000, handed=10)
+    assert live(stalled, NOW, LIMITS, silent=301.0) == (False, (reason,))
+    assert live(stalled, NOW, LIMITS, silent=299.0).ok
 
 
 @pytest.mark.parametrize("joined", [True, False])
@@ -76,13 +87,13 @@ def test_a_rebalance_is_no_reason_for_a_restart(joined: bool) -> None:  # noqa: 
     """
     for seconds in range(600):
         pulse_then = pulse(rebalancing=NOW - seconds, polled=NOW - seconds, progressed=NOW - min(seconds, 300))
-        assert live(pulse_then, NOW, attempt=5.0).ok
+        assert live(pulse_then, NOW, LIMITS).ok
         assert ready(pulse_then, partitions=0, joined=joined).ok == joined
 
 
 def test_a_stalled_loop_is_told_once() -> None:
     """When the loop does not run nothing is noted, so that no progress says nothing more."""
-    assert len(live(pulse(loop=NOW - 400, progressed=NOW - 400), NOW, attempt=5.0).reasons) == 1
+    assert len(live(pulse(loop=NOW - 400, progressed=NOW - 400), NOW, LIMITS).reasons) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import html
 import http.client
+import itertools
 import json
 import re
 import socket
@@ -15,7 +16,9 @@ from datetime import UTC, datetime
 import pytest
 
 from enricher.httpd.loop_thread import LoopThread
+from enricher.observability import health
 from enricher.observability import server as server_module
+from enricher.observability.health import Limits
 from enricher.observability.heartbeat import Heartbeat
 from enricher.observability.observer import Observer
 from enricher.observability.server import MAX_CONNECTIONS, StatusServer
@@ -76,7 +79,7 @@ def running() -> Iterator[Worker]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     heartbeat = Heartbeat(stats, pulse, lambda: Holding(1, 0))
-    server = StatusServer("127.0.0.1:0", Observer(stats, pulse, lambda: STATE, heartbeat, loop), SETTINGS, attempt=5.0)
+    server = StatusServer("127.0.0.1:0", Observer(stats, pulse, lambda: STATE, heartbeat, loop), SETTINGS, Limits(5.0))
     runs = LoopThread("status", server)
     runs.start()
     try:
@@ -122,6 +125,24 @@ def test_a_consumer_that_is_stuck_in_a_rebalance_is_told(worker: Worker) -> None
     stuck = {"state": "up", "stateage": 900_000, "join_state": "wait-join", "rebalance_age": 700_000}
     worker.pulse.take_consumer(json.dumps({"cgrp": stuck}))
     assert worker.get("/livez")[:2] == (503, "the consumer has been joining its group for 700 s\n")
+
+
+def test_a_producer_that_sends_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as that is so; one request of it and all is well again."""
+    monkeypatch.setattr(server_module, "WATCH", 0.01)
+    monkeypatch.setattr(health, "SEND_STALLED", 0.2)
+    waiting = {"t": {"partitions": {"0": {"leader": 1, "xmit_msgq_cnt": 3}}}}
+    turns = itertools.count(1)
+
+    def answer(requests: int) -> tuple[int, str, dict[str, str]]:
+        broker = {"nodeid": 1, "state": "UP", "req": {"Produce": requests}}
+        made.pulse.take_producer(json.dumps({"ts": next(turns), "brokers": {"b": broker}, "topics": waiting}))
+        return made.get("/livez")
+
+    with running() as made:
+        wait_until(lambda: answer(7)[0] == 503, "that it is told", 30)
+        assert re.fullmatch(r"the producer has sent nothing for \d+ s, though .*\n", answer(7)[1])
+        assert answer(8)[0] == 200
 
 
 def test_a_loop_that_hangs_is_told(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +263,7 @@ def test_an_address_that_is_taken_is_told() -> None:
             f"127.0.0.1:{worker.port}",
             Observer(Stats(), Pulse(), lambda: STATE, Heartbeat(Stats(), Pulse(), lambda: Holding(0, 0)), worker.loop),
             [],
-            attempt=1.0,
+            Limits(1.0),
         )
 
 
@@ -251,7 +272,7 @@ def test_an_address_of_the_other_family() -> None:
     loop = asyncio.new_event_loop()
     try:
         observer = Observer(Stats(), Pulse(), lambda: STATE, Heartbeat(Stats(), Pulse(), lambda: Holding(0, 0)), loop)
-        server = StatusServer("[::1]:0", observer, [], attempt=1.0)
+        server = StatusServer("[::1]:0", observer, [], Limits(1.0))
         assert re.fullmatch(r"\[::1\]:\d+", server.address)
         server._listener.close()
     finally:
