@@ -130,8 +130,11 @@ def server_properties(*, listen: str, port: int, controller_port: int, detour: D
     }
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A free port of 127.0.0.1 below the range that the system gives to outgoing connections.
+    """A free port of 127.0.0.1 below the range that the system gives to outgoing connections; each one once.
 
     A port of that range could be taken while the broker is stopped, and a client that keeps connecting to it can
     even meet itself.
@@ -139,11 +142,14 @@ def free_port() -> int:
     lowest = _first_ephemeral_port()
     for _ in range(200):
         port = 15_000 + secrets.randbelow(lowest - 15_000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise BrokerFailed("no free port of 127.0.0.1 was found in 200 tries")
 
