@@ -68,10 +68,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _programs(workload: Workload, wanted: list[str], versions: list[str]) -> list[str]:
-    """Those of the workload that were asked for; of several versions of the worker, the worker alone by default."""
-    if len(versions) > 1 and not wanted:
-        return [name + suffix for name in workload.programs if name in {WORKER, EXACTLY_ONCE} for suffix in versions]
-    return [name for name in wanted or workload.programs if name.removesuffix(BASE) in workload.programs]
+    """Those of the workload that were asked for, the worker in each version; the worker alone where there are two."""
+    workers = {WORKER, EXACTLY_ONCE}
+    chosen = [
+        name for name in workload.programs if name in (wanted or (workers if len(versions) > 1 else workload.programs))
+    ]
+    return [name + suffix for name in chosen for suffix in (versions if name in workers else [""])]
 
 
 def _write(results: Results, sets: list[str]) -> None:

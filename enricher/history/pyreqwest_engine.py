@@ -55,31 +55,24 @@ class PyreqwestEngine:
         first = _build(settings, limit if settings.http2 else 1)  # now, so that what cannot be built is told at start
         for slot in self._slots if settings.http2 else self._slots[-1:]:
             slot.client = first
-        self._free = _FreeSlots()
-        for slot in self._slots:
-            self._free.put_nowait(slot)
+        self._free = deque(self._slots)  # a stack, so that the fewer are used, the fewer are open
+        self._freed = asyncio.Event()
         self._closed = False
 
     async def send(self, url: str, content: bytes | None, headers: Fields = ()) -> Reply:
         """See ``Engine``."""
-        if not self._free.empty():
-            return await self._exchange(self._free.get_nowait(), url, content, headers)
-        try:
-            async with asyncio.timeout(self._settings.timeout):  # the client's own begins when it is asked
-                return await self._exchange(await self._free.get(), url, content, headers)
-        except TimeoutError:
-            pass
-        raise timed_out(self._settings.timeout)
-
-    async def _exchange(self, slot: "_Slot", url: str, content: bytes | None, headers: Fields) -> Reply:
         cancellations = _Cancellations()
         failure: LookupFailure
+        left = None if self._free else await self._wait()
+        slot = self._free.pop()
         slot.abandoned = True
         try:
             client = slot.client or self._open(slot)
             builder = client.get(url) if content is None else client.post(url).body_bytes(content)
             if headers:
                 builder = builder.headers(headers)
+            if left is not None:
+                builder = builder.timeout(left)
             async with builder.build_streamed() as response:
                 cancellations.check()
                 reply = await self._reply(response, cancellations)
@@ -94,9 +87,24 @@ class PyreqwestEngine:
         except Exception as error:  # noqa: BLE001  whatever the library raises is a request that did not come through
             failure = broken(error)
         finally:
-            self._free.put_nowait(slot)
+            (self._free.appendleft if slot.abandoned else self._free.append)(slot)
+            self._freed.set()
         cancellations.check()
         raise failure  # outside of the handlers: see the module engine on chaining
+
+    async def _wait(self) -> timedelta:
+        """Wait for a slot; what is left of the call's time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.timeout
+        try:
+            async with asyncio.timeout_at(end):
+                while not self._free:
+                    self._freed.clear()
+                    await self._freed.wait()
+            return timedelta(seconds=max(0.001, end - loop.time()))
+        except TimeoutError:
+            pass
+        raise timed_out(self._settings.timeout)
 
     def _open(self, slot: "_Slot") -> Client:
         if self._closed:
@@ -159,25 +167,6 @@ class _Slot:
     def __init__(self) -> None:
         self.client: Client | None = None
         self.abandoned = False
-
-
-class _FreeSlots(asyncio.Queue[_Slot]):
-    """A stack, so that the fewer are used, the fewer are open; abandoned ones come last."""
-
-    def _init(self, maxsize: int) -> None:  # noqa: ARG002  what asyncio.Queue wants
-        self._stack: deque[_Slot] = deque()
-
-    def qsize(self) -> int:
-        return len(self._stack)
-
-    def empty(self) -> bool:
-        return not self._stack
-
-    def _get(self) -> _Slot:
-        return self._stack.pop()
-
-    def _put(self, item: _Slot) -> None:
-        (self._stack.appendleft if item.abandoned else self._stack.append)(item)
 
 
 def _build(settings: Settings, connections: int) -> Client:
