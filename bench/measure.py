@@ -24,6 +24,9 @@ PARTITIONS = 6
 STALL = 60.0
 """Seconds without a new output after which a program is given up."""
 
+WARM_UP = 3
+"""Seconds at the workload's rate before anything is counted."""
+
 SENT = "bench-sent"
 """Header with the time at which the event was written, nanoseconds."""
 
@@ -54,9 +57,8 @@ def measure(workload: Workload, contestant: Starts, brokers: str, events: int) -
         watch = _Watch(contestant, job, addresses["admin"])
         try:
             if workload.rate:
-                watch.warm_up(records[:PARTITIONS])
-                writer = threading.Thread(target=_write, args=(job, records, workload.rate), daemon=True)
-                writer.start()
+                watch.warm_up(records[: workload.rate * WARM_UP], workload.rate)
+                _writing(job, records, workload.rate)
             watch.until(events)
             peak, figures = watch.end()
         finally:
@@ -72,13 +74,13 @@ def measure(workload: Workload, contestant: Starts, brokers: str, events: int) -
         events_per_second=rate,
         share_of_limit=rate / workload.limit if workload.limit else None,
         cpu_us_per_event=cpu * 1e6,
-        start_cpu_ms=watch.samples[0].cpu * 1e3 if watch.samples else 0.0,
+        start_cpu_ms=watch.start_cpu * 1e3,
         start_seconds=watch.first_output - watch.begun,
         added_p50_ms=percentile(added, 0.5) if added else None,
         added_p99_ms=percentile(added, 0.99) if added else None,
         loop_lag_p99_ms=figures.get("loop_lag_p99_ms"),
         peak_mib=peak / (1 << 20),
-        calls_per_event=served["requests"] / events,
+        calls_per_event=served["requests"] / (events + watch.before),
         connections=served["connections_opened"],
     )
 
@@ -98,6 +100,10 @@ def _records(workload: Workload, events: int) -> Iterator[Sent]:
         customer = b"CUST-%06d" % rng.choices(names, cum_weights=weights)[0]
         assert contact.value is not None
         yield Sent(customer, contact.value.replace(contact.key, customer))
+
+
+def _writing(job: Job, records: list[Sent], rate: int) -> None:
+    threading.Thread(target=_write, args=(job, records, rate), daemon=True).start()
 
 
 def _write(job: Job, records: list[Sent], rate: int) -> None:
@@ -124,17 +130,25 @@ class _Watch:
         self._consumer.assign([KafkaPartition(topic, p, 0) for topic in topics for p in range(PARTITIONS)])
         self.begun = time.monotonic()
         self.first_output = self.begun
+        self.start_cpu = 0.0
         self.done = 0
+        self.before = 0  # events that are not counted
         self.samples: list[Sample] = []
         self.latencies: list[float] = []
         self._peak = 0
         self._program = contestant.start(job)
 
-    def warm_up(self, records: list[Sent]) -> None:
-        """Wait until some events went through, and count from there."""
-        produce(self._job.brokers, self._job.topic, records)
-        self.until(len(records))
+    def warm_up(self, records: list[Sent], rate: int) -> None:
+        """Wait until events went through, first a few and then at the rate, and count from there.
+
+        A broker that has just started needs more than 100 ms for what takes it a few later.
+        """
+        produce(self._job.brokers, self._job.topic, records[:PARTITIONS])
+        self.until(PARTITIONS)
         self.done = 0
+        _writing(self._job, records, rate)
+        self.until(len(records))
+        self.before, self.done = PARTITIONS + len(records), 0
         self.samples[:] = [self._sample()]
         self.latencies.clear()
 
@@ -149,7 +163,7 @@ class _Watch:
             if seen:
                 moved = now
                 if self.first_output == self.begun:
-                    self.first_output = now
+                    self.first_output, self.start_cpu = now, self._program.cpu_seconds()
             elif now - moved > STALL:
                 return
             self.done += seen
