@@ -67,9 +67,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _programs(workload: Workload, wanted: list[str], versions: list[str]) -> list[str]:
+def _programs(workload: Workload, asked: list[str], versions: list[str]) -> list[str]:
     """Those of the workload that were asked for, the worker in each version; the worker alone where there are two."""
     workers = {WORKER, EXACTLY_ONCE}
+    wanted = {name.removesuffix(BASE) for name in asked}
     chosen = [
         name for name in workload.programs if name in (wanted or (workers if len(versions) > 1 else workload.programs))
     ]

@@ -21,6 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from enricher.kafka import QUIET, explain
 from enricher.model import Outgoing
+from enricher.polling import Polling
 from enricher.protocols import Delivered, ProduceFailed
 from enricher.pulse import Pulse
 from enricher.topics import fitted, on_error
@@ -80,6 +81,7 @@ class KafkaSink:
         self._gathered: deque[tuple[Outgoing, Delivered]] = deque()
         self._producer: Producer | None = None
         self._tick: asyncio.TimerHandle | None = None
+        self._polling: Polling | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
@@ -94,6 +96,7 @@ class KafkaSink:
             {**properties, "error_cb": on_error, "stats_cb": self._pulse.take_producer},
             logger=logging.getLogger("librdkafka.producer"),
         )
+        self._polling = Polling(self._stay)
 
     def produce(self, record: Outgoing, delivered: Delivered) -> bool:
         """Hand over one record without waiting; see ``enricher.protocols.Sink``."""
@@ -153,6 +156,8 @@ class KafkaSink:
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
+        if self._polling is not None:
+            self._polling.stop()
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.purge()
@@ -163,6 +168,10 @@ class KafkaSink:
         if self._producer is None:
             raise ProduceFailed("the sink is closed")
         return self._producer
+
+    def _stay(self) -> None:
+        if self._tick is None and self._producer is not None:
+            self._producer.poll(0)
 
     def _look(self) -> None:
         self._tick = None

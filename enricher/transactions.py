@@ -25,6 +25,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from enricher.kafka import explain, to_kafka
 from enricher.model import Outgoing, Position, TopicPartition
+from enricher.polling import Polling
 from enricher.protocols import ProduceFailed, TransactionAborted
 from enricher.pulse import Pulse
 from enricher.sink import DEFAULTS, ONE_BY_ONE
@@ -74,7 +75,9 @@ class KafkaTransactions:
         self._group_id = group_id
         self._pulse = pulse or Pulse()
         self._called = 0.0  # when librdkafka was last called, seconds
+        self._calling = False  # a thread is about it
         self._producer: Producer | None = None
+        self._polling: Polling | None = None
         self._replaced = 0  # producers given up since the last transaction that was committed
         self._closing = False
 
@@ -86,6 +89,7 @@ class KafkaTransactions:
         """
         self._properties = {**_narrow(self._properties), **await fitted(self._properties, self._topics)}
         self._producer = self._create()
+        self._polling = Polling(self._stay)
         await self._call(self._initialise)
 
     async def commit(
@@ -99,6 +103,8 @@ class KafkaTransactions:
     async def close(self) -> None:
         """Release everything. May be called twice."""
         self._closing = True
+        if self._polling is not None:
+            self._polling.stop()
         producer, self._producer = self._producer, None
         if producer is not None:
             await asyncio.to_thread(producer.purge)
@@ -113,20 +119,26 @@ class KafkaTransactions:
             try:
                 function()
             except Exception as error:  # noqa: BLE001  raised again where it is waited for
+                self._calling = False
                 post(done.set_exception, error)
             else:
+                self._calling = False
                 post(done.set_result, None)
 
         def post(settle: Callable[[Any], None], outcome: Exception | None) -> None:
             with suppress(RuntimeError):  # the loop is gone
                 loop.call_soon_threadsafe(settle, outcome)
 
-        self._called = time.monotonic()
+        self._called, self._calling = time.monotonic(), True
         Thread(target=run, name="transaction", daemon=True).start()
         while not (await asyncio.wait([done], timeout=1.0))[0]:
             if time.monotonic() - self._called > STUCK:
                 raise ProduceFailed("the Kafka client does not return from a call; a new worker has to take over")
         done.result()
+
+    def _stay(self) -> None:
+        if not self._calling and self._producer is not None:
+            self._producer.poll(0)
 
     # ---- on the thread -----------------------------------------------------------------------------------------
 

@@ -13,6 +13,9 @@ from enricher.observability.statistics import ClientStatistics
 _REQUESTS = ("Produce", "InitProducerId")
 """What a producer sends that has messages waiting: them, or the question for the id that it needs before."""
 
+_UNKNOWN = -1
+"""The node of a connection by a bootstrap address, and the leader of a partition that has none."""
+
 
 class Sending:
     """What the producer was last seen to do about messages that wait."""
@@ -21,6 +24,7 @@ class Sending:
         self._seen = 0
         self._sent: tuple[int, ...] = ()
         self._since: float | None = None
+        self._last = 0.0
 
     def silent(self, producer: ClientStatistics | None, consumer: ClientStatistics | None, now: float) -> float:
         """For how long the producer has sent nothing though messages wait and a broker would take them.
@@ -36,18 +40,18 @@ class Sending:
             Seconds; 0 if that is not so.
         """
         if producer is not None and producer.ts != self._seen:
-            self._seen = producer.ts
+            self._seen, self._last = producer.ts, now  # what is not told any more is not known to go on
             sent = tuple(sum(broker.req.get(name, 0) for broker in producer.brokers.values()) for name in _REQUESTS)
             if sent != self._sent or not _could_send(producer, consumer):
                 self._since = None
             elif self._since is None:
                 self._since = now
             self._sent = sent
-        return 0.0 if self._since is None else now - self._since
+        return 0.0 if self._since is None else self._last - self._since
 
 
 def _could_send(producer: ClientStatistics, consumer: ClientStatistics | None) -> bool:
-    """Whether messages wait for a broker that is up, as far as either client knows."""
+    """Whether messages wait for a broker that is up, or the producer has lost all of them and the consumer has not."""
     leaders = {
         partition.leader
         for topic in producer.topics.values()
@@ -55,8 +59,9 @@ def _could_send(producer: ClientStatistics, consumer: ClientStatistics | None) -
         if partition.msgq_cnt or partition.xmit_msgq_cnt
     }
     own, others = _up(producer), set() if consumer is None else _up(consumer)
-    return bool(leaders & (own | others)) or bool(leaders and others and not own)
+    known = (own | others) - {_UNKNOWN}
+    return bool(leaders & known) or bool(leaders and not own and known)
 
 
 def _up(client: ClientStatistics) -> set[int]:
-    return {broker.nodeid for broker in client.brokers.values() if broker.state == "UP" and broker.nodeid >= 0}
+    return {broker.nodeid for broker in client.brokers.values() if broker.state == "UP"}

@@ -1,4 +1,4 @@
-"""That a producer which sends nothing is known by librdkafka's own statistics."""
+"""What librdkafka's own statistics tell of a producer that sends nothing."""
 
 import asyncio
 import time
@@ -10,8 +10,11 @@ from enricher.observability.sending import Sending
 from enricher.observability.statistics import parse
 from enricher.pulse import Pulse
 from enricher.sink import KafkaSink
+from enricher.transactions import KafkaTransactions
+from tests.conftest import MakeTopic
 from tests.harness.broker import KafkaBroker
 from tests.harness.clients import create_topic
+from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -50,3 +53,25 @@ def test_a_producer_that_waits_for_its_broker_is_silent(private_kafka: KafkaBrok
     create_topic(address, "t")
     asyncio.run(main())
     assert errors == [None] * 6
+
+
+@pytest.mark.parametrize("kind", ["sink", "transactions"])
+def test_a_producer_without_work_takes_its_statistics(kafka: KafkaBroker, make_topic: MakeTopic, kind: str) -> None:
+    """Untaken, they would pile up in librdkafka for as long as no event comes."""
+
+    async def main() -> None:
+        pulse = Pulse()
+        properties = {"bootstrap.servers": kafka.bootstrap_servers, "statistics.interval.ms": 100}
+        topics = [make_topic()]
+        producer = (
+            KafkaSink(properties, topics, pulse=pulse)
+            if kind == "sink"
+            else KafkaTransactions(properties, topics, "g", pulse=pulse)
+        )
+        await producer.start()
+        for _ in range(3):
+            pulse.statistics.clear()
+            await asyncio.to_thread(wait_until, lambda: pulse.statistics, "statistics", 60)
+        await producer.close()
+
+    asyncio.run(main())
