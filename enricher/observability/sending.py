@@ -1,8 +1,9 @@
 """Whether the producer sends what was handed to it, judged from librdkafka's statistics. Pure: the time is an argument.
 
-Seen once, in a producer with the sink's settings, after its broker was stopped and started: messages waited, the broker
-answered others, and nothing was sent any more. Nothing is lost then, as such a message is never acknowledged and its
-event never committed; but only a new producer goes on.
+A producer with the sink's settings was seen that wrote nothing for three minutes after its broker had come back.
+Whether it was its own fault is not known: a broker was seen, too, that did not serve a partition for as long after a
+restart. Nothing is lost then, as such a message is never acknowledged and its event never committed; but of the former
+only a new producer helps.
 
 Brokers that are away, and a partition without a leader, are no such case. A broker that takes messages and refuses them
 (too few replicas in sync) is none either: they are sent again and again.

@@ -201,8 +201,20 @@ def await_ready(broker: KafkaBroker, log: "Log", timeout: float = READY_TIMEOUT)
         if not log.alive():
             raise BrokerFailed(f"{broker.description} ended while it started:\n{log.tail()}")
         if time.monotonic() > deadline:
-            raise BrokerFailed(f"{broker.description} did not answer within {timeout:g} s:\n{log.tail()}")
+            leaderless = _leaderless(broker.bootstrap_servers)
+            raise BrokerFailed(f"{broker.description} did not serve {leaderless} within {timeout:g} s:\n{log.tail()}")
         time.sleep(0.1)
+
+
+def _leaderless(bootstrap_servers: str) -> str:
+    """The partitions without a leader, or that nobody answers."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    try:
+        topics = admin.list_topics(timeout=5.0).topics
+    except KafkaException as error:
+        return f"anything ({error})"
+    found = [f"{name}[{p.id}]" for name, topic in topics.items() for p in topic.partitions.values() if p.leader < 0]
+    return ", ".join(found) or "some partition"
 
 
 class Log(Protocol):
