@@ -15,12 +15,11 @@ _NULL: Final = b"\x00"
 _SOME: Final = b"\x02"  # the other branch of a union with null
 _END: Final = b"\x00"  # of an array's or map's blocks; an empty one is this alone
 
-_GROUP: Final = 1 << 14
-# A number goes out in groups of 7 bits, the lowest first; all but the last have the high bit set. Two at a time:
-_LAST: Final = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(_GROUP)]  # noqa: PLR2004
-_MORE: Final = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(_GROUP)]
+# A number goes out in groups of 7 bits, the lowest first; all but the last have the high bit set.
+_SHORT: Final = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(1 << 10)]  # noqa: PLR2004
+_MORE: Final = 0x80_80_80_80_80_80_80_80
 
-_STATUSES: Final = {status: _LAST[2 * index] for index, status in enumerate(Status)}
+_STATUSES: Final = {status: _SHORT[2 * index] for index, status in enumerate(Status)}
 
 
 class TooDeep(ValueError):  # noqa: N818  says what it is
@@ -114,14 +113,20 @@ def write_long(number: int) -> bytes:
     if not -(1 << 63) <= number < 1 << 63:
         raise OverflowError
     rest = number << 1 if number >= 0 else ~(number << 1)
-    if rest < _GROUP:
-        return _LAST[rest]
-    written = _MORE[rest & 0x3FFF]
-    rest >>= 14
-    while rest >= _GROUP:
-        written += _MORE[rest & 0x3FFF]
-        rest >>= 14
-    return written + _LAST[rest]
+    if rest < len(_SHORT):
+        return _SHORT[rest]
+    # The groups are moved apart, one to a byte, by halves: 28 and 28 bits, 14 and 14, 7 and 7. Tables are as fast, as
+    # long as they are in the CPU's cache, and they are not where others use it too.
+    groups = rest & 0xFFFFFFF | (rest & 0xFFFFFFF_0000000) << 4
+    groups = groups & 0x3FFF_00003FFF | (groups & 0xFFFC000_0FFFC000) << 2
+    groups = groups & 0x7F_007F_007F_007F | (groups & 0x3F80_3F80_3F80_3F80) << 1
+    size = (rest.bit_length() + 6) // 7
+    if size <= 8:  # noqa: PLR2004
+        return (groups | _MORE >> 8 * (9 - size)).to_bytes(size, "little")
+    ninth = rest >> 56  # 8 bits at the most
+    if size == 9:  # noqa: PLR2004
+        return (groups | _MORE | ninth << 64).to_bytes(size, "little")
+    return (groups | _MORE | (ninth | 0x80) << 64 | 1 << 72).to_bytes(size, "little")
 
 
 def write_text(text: str) -> bytes:
