@@ -77,7 +77,7 @@ class Limiter:
 
     __slots__ = (
         "_anchor", "_base", "_changed", "_failed", "_growth", "_lag", "_last", "_latencies", "_level", "_maximum",
-        "_rebase_at", "_resume", "_since", "_usual", "_window", "lag_due", "limit", "wanted",
+        "_rebase_at", "_resume", "_since", "_suspected", "_usual", "_window", "lag_due", "limit", "wanted",
     )  # fmt: skip
 
     def __init__(self, maximum: int) -> None:
@@ -96,6 +96,7 @@ class Limiter:
         self._latencies: list[float] = []
         self._failed = 0
         self._lag = 0.0
+        self._suspected = False  # whether the last window alone was slow, under a limit that had been borne
         self._anchor: tuple[float, float, float] | None = None  # level, latency, share before a series of reductions
         self._resume = 0.0  # the level to go back to when the base is measured; 0 while it is not
         self._rebase_at = float("-inf")
@@ -149,9 +150,15 @@ class Limiter:
         if share > self._usual + FAILING:
             self._loaded(latency, share, target, now)
         elif latency - self._lag * (OWN - 1.0) <= target:  # else where there is too little CPU it would never rise
-            self._anchor = None
+            self._anchor, self._suspected = None, False
             self._calm(now)
+        elif self._level >= self._maximum and self._anchor is None and not self._suspected:
+            # All that may be was borne so far. One slow window is a pause of somebody's, such as a garbage
+            # collection, more often than it is load, and a reduction costs a fifth of a second's work.
+            self._suspected = True
+            self._clear()
         else:
+            self._suspected = False
             self._loaded(latency, share, target, now)
 
     def _calm(self, now: float) -> None:

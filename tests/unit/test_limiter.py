@@ -248,6 +248,26 @@ def test_a_stall_is_forgotten_quickly(seconds: float) -> None:
     assert world.rate(13.0 + seconds, 18.0 + seconds) >= 0.95 * 64 / 0.02
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.15, 0.2])
+def test_a_pause_costs_no_reduction(seconds: float) -> None:
+    """Of a service that bore all that may be: a garbage collection there, or a neighbour that takes the CPU."""
+    world = Simulation(64, latency=about(0.02))
+    for second in range(5, 25):
+        world.at(float(second), lambda: world.stall(seconds))
+    world.run(25.0)
+    assert min(limit for at, limit in world.limits if at > 2.0) == 64
+
+
+def test_load_that_begins_when_all_was_borne_is_seen() -> None:
+    """Capacity 100, asked with 64, becomes 10: ten seconds later the latency is under twice the unloaded one."""
+    world = Simulation(64, capacity=100, latency=about(0.02))
+    world.at(10.0, lambda: world.resize(10))
+    world.run(40.0)
+    assert world.rate(5.0, 10.0) >= 0.95 * 64 / 0.02
+    assert world.quantile(0.99, 20.0, 40.0) < 2.0 * 0.02
+    assert world.rate(20.0, 40.0) >= 0.9 * 10 / 0.02
+
+
 def test_a_service_that_turns_away_what_is_too_much_is_asked_less() -> None:
     """Without a queue, overload shows in failures alone."""
     world = Simulation(256, capacity=40, latency=about(0.02), queue=0)
